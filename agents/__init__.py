@@ -1,0 +1,1 @@
+"""Agents: learners that drive, and what they are made of."""

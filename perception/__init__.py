@@ -1,0 +1,1 @@
+"""Perception: detectors, lanes, tracking and the metrics that judge them."""

@@ -1,0 +1,1 @@
+"""Planning: rule-based drivers, tree search, trajectory planning and the safety shield."""
