@@ -1,0 +1,308 @@
+"""Runs a driver over a fixed list of seeds and reports what happened, with intervals."""
+
+from __future__ import annotations
+
+import importlib.metadata
+import platform
+import time
+from collections.abc import Iterator, Sequence
+from concurrent.futures import ProcessPoolExecutor, as_completed
+from dataclasses import dataclass, field
+from multiprocessing import get_context
+from os import cpu_count
+from typing import Any
+
+import numpy as np
+import torch
+from tqdm import tqdm
+
+from sim.evaluation.driver import Driver, DriverSpec, prepare
+from sim.evaluation.highway_env import HighwayEnv
+from sim.evaluation.metrics import UNITS, EpisodeMetrics
+from sim.evaluation.statistics import Estimate, mean_interval, wilson_interval
+
+SIMULATORS = ("ours", "highway-env")
+CHUNK = 512
+"""Most worlds simulated side by side."""
+MAX_STEPS = 100_000
+"""Policy steps after which an episode that never ends is an error."""
+
+
+@dataclass(frozen=True)
+class Result:
+    """The episodes of one evaluation.
+
+    Attributes:
+        id, config, simulator, precision: what was driven in.
+        driver, sees: who drove, and what it could see.
+        seeds: the seeds asked for, one an episode.
+        episodes: the metrics of the episodes that ran, arrays [n_run] by name, and their `seed`, in the order of `seeds`.
+        errors: (seed, message) of the episodes that raised.
+        seconds: wall time.
+    """
+
+    id: str
+    config: dict
+    simulator: str
+    precision: str | None
+    driver: str
+    sees: str
+    seeds: list[int]
+    episodes: dict[str, np.ndarray]
+    errors: list[tuple[int, str]] = field(default_factory=list)
+    seconds: float = 0.0
+
+    @property
+    def n_run(self) -> int:
+        """How many episodes ran to their end."""
+        return len(self.episodes["seed"])
+
+    def estimates(self) -> dict[str, Estimate]:
+        """Returns each figure with its 95 % interval: Wilson's for the crash rate, Student's t for the means."""
+        crashes = int(self.episodes["crashed"].sum())
+        figures = {"return": mean_interval(self.episodes["return"]), "crash_rate": wilson_interval(crashes, self.n_run)}
+        return figures | {
+            name: mean_interval(self.episodes[name]) for name in ("speed", "distance", "lane_changes", "length")
+        }
+
+    def table(self) -> str:
+        """Returns a Markdown table with a line above that says what was run."""
+        knows = "privileged: sees the world" if self.sees == "world" else f"sees {self.sees}"
+        lines = [
+            f"{self.driver} ({knows}) on {self.id} in {self.simulator}: {self.n_run} of {len(self.seeds)} episodes, "
+            f"{len(self.errors)} errors, seeds {_span(self.seeds)}, {self.seconds:.1f} s",
+            "",
+            "| | value | 95 % interval |",
+            "|---|---|---|",
+        ]
+        for name, estimate in self.estimates().items():
+            percent = name == "crash_rate"
+            label = name.replace("_", " ") + (f" [{UNITS[name]}]" if UNITS.get(name) else "")
+            value, low, high = (_show(v, percent) for v in (estimate.value, estimate.low, estimate.high))
+            lines.append(f"| {label} | {value} | {low} to {high} |")
+        if self.errors:
+            seed, message = self.errors[0]
+            lines += ["", f"First error, seed {seed}: {message}"]
+        return "\n".join(lines)
+
+    def as_dict(self) -> dict:
+        """Returns the result for JSON: figures, what was run, and the single episodes."""
+        return {
+            "id": self.id,
+            "config": self.config,
+            "simulator": self.simulator,
+            "precision": self.precision,
+            "driver": self.driver,
+            "sees": self.sees,
+            "privileged": self.sees == "world",
+            "episodes": self.n_run,
+            **{name: estimate.as_dict() for name, estimate in self.estimates().items()},
+            "n_planned": len(self.seeds),
+            "n_run": self.n_run,
+            "n_error": len(self.errors),
+            "errors": [{"seed": seed, "message": message} for seed, message in self.errors],
+            "seeds": self.seeds,
+            "per_episode": {name: values.tolist() for name, values in self.episodes.items()},
+            "seconds": self.seconds,
+            "versions": versions(),
+        }
+
+
+def evaluate(
+    driver: DriverSpec | Driver,
+    id: str,
+    config: dict | None = None,
+    seeds: Sequence[int] = range(200),
+    simulator: str = "ours",
+    device: str = "cpu",
+    precision: str = "float32",
+    processes: int | None = None,
+    progress: bool = True,
+) -> Result:
+    """Drives exactly one episode a seed, to its end, and returns the result.
+
+    Args:
+        driver: a spec, or a driver itself (which then runs in this process).
+        id, config: the environment, as in `sim.make_vec`.
+        seeds: episode i starts from `seeds[i]`.
+        simulator: "ours" (batched, on `device`, in `precision`) or "highway-env" (CPU, float64).
+        processes: worker processes of highway-env, one a core when None; 1 stays in this process.
+        progress: shows a progress bar.
+
+    An episode that raises is counted as an error and takes no part in the figures. Raises ValueError for an unknown
+    simulator, id or config and for an empty list of seeds.
+    """
+    seeds = [int(seed) for seed in seeds]
+    if not seeds:
+        raise ValueError("an evaluation needs at least one seed")
+    if len(set(seeds)) != len(seeds):
+        raise ValueError("the seeds must differ: the same episode twice is not two observations")
+    begun = time.perf_counter()
+    spec = driver if isinstance(driver, DriverSpec) else None
+    probe = spec.build(device if simulator == "ours" else "cpu") if spec else driver
+    if simulator == "ours":
+        outcomes, full_config = _run_ours(probe, id, config, seeds, device, precision, progress)
+    elif simulator == "highway-env":
+        outcomes, full_config = _run_highway_env(spec, probe, id, config, seeds, processes, progress)
+        precision = None
+    else:
+        raise ValueError(f"unknown simulator {simulator!r}; there are {', '.join(SIMULATORS)}")
+    run = [seed for seed in seeds if not isinstance(outcomes[seed], str)]
+    episodes = {name: np.array([outcomes[seed][name] for seed in run], dtype=np.float64) for name in UNITS}
+    return Result(
+        id=id,
+        config=full_config,
+        simulator=simulator,
+        precision=precision,
+        driver=spec.name if spec else type(driver).__name__,
+        sees=probe.sees,
+        seeds=seeds,
+        episodes={"seed": np.array(run, dtype=np.int64), **episodes},
+        errors=[(seed, outcomes[seed]) for seed in seeds if isinstance(outcomes[seed], str)],
+        seconds=time.perf_counter() - begun,
+    )
+
+
+def run_batch(envs: Any, driver: Driver, seeds: Sequence[int]) -> dict[str, np.ndarray]:
+    """Drives world i from `seeds[i]` to the end of its episode; returns the metrics, arrays [N] by name.
+
+    `envs` does not reset by itself (Gymnasium's DISABLED mode); a world that has ended is masked until all have.
+    """
+    prepare(driver, envs, seeds)
+    observation, _ = envs.reset(seed=list(seeds))
+    alive = torch.ones(len(seeds), dtype=torch.bool, device=envs.device)
+    driver.reset(alive.clone())
+    metrics = EpisodeMetrics(envs.world)
+    for _ in range(MAX_STEPS):
+        observation, reward, terminated, truncated, _ = envs.step(driver.act(observation))
+        metrics.update(envs.world, reward, alive)
+        alive = alive & ~(terminated | truncated)
+        if not alive.any():
+            return metrics.finish()
+    raise RuntimeError(f"an episode of {envs.id} had not ended after {MAX_STEPS} policy steps")
+
+
+Outcome = dict[str, float] | str
+"""The metrics of one episode, or the message of the exception that ended it."""
+
+
+def _run_ours(
+    driver: Driver, id: str, config: dict | None, seeds: list[int], device: str, precision: str, progress: bool
+) -> tuple[dict[int, Outcome], dict]:
+    from gymnasium.vector import AutoresetMode
+
+    import sim
+
+    def make(n: int) -> Any:
+        return sim.make_vec(
+            id, num_envs=n, device=device, precision=precision, config=config, autoreset_mode=AutoresetMode.DISABLED
+        )
+
+    outcomes: dict[int, Outcome] = {}
+    chunks = [seeds[start : start + CHUNK] for start in range(0, len(seeds), CHUNK)]
+    envs = make(len(chunks[0]))  # A bad id or config raises here, before any episode could count as an error.
+    with tqdm(total=len(seeds), desc=f"{id} (ours)", unit="ep", disable=not progress) as bar:
+        for chunk in chunks:
+            if len(chunk) != envs.num_envs:
+                envs = make(len(chunk))
+            for part, outcome in _run_or_split(make, envs, driver, chunk):
+                outcomes.update(zip(part, outcome, strict=True))
+                bar.update(len(part))
+    return outcomes, dict(envs.config)
+
+
+def _run_or_split(make: Any, envs: Any, driver: Driver, seeds: list[int]) -> Iterator[tuple[list[int], list[Outcome]]]:
+    """Yields (seeds, outcomes), halving a batch that raised until the episodes at fault stand alone."""
+    try:
+        metrics = run_batch(envs, driver, seeds)
+    except Exception as error:  # Whatever a driver raises is that episode's error, not the evaluation's.
+        if len(seeds) == 1:
+            yield seeds, [_message(error)]
+            return
+        middle = len(seeds) // 2
+        for half in (seeds[:middle], seeds[middle:]):
+            yield from _run_or_split(make, make(len(half)), driver, half)
+        return
+    yield seeds, _episodes_of(metrics)
+
+
+def _run_highway_env(
+    spec: DriverSpec | None,
+    probe: Driver,
+    id: str,
+    config: dict | None,
+    seeds: list[int],
+    processes: int | None,
+    progress: bool,
+) -> tuple[dict[int, Outcome], dict]:
+    envs = HighwayEnv(id, config)  # A bad id raises here, before any process is started.
+    full_config = dict(envs.config)
+    processes = min(len(seeds), processes or cpu_count() or 1)
+    outcomes: dict[int, Outcome] = {}
+    with tqdm(total=len(seeds), desc=f"{id} (highway-env)", unit="ep", disable=not progress) as bar:
+        if processes == 1 or spec is None:
+            for seed in seeds:
+                outcomes[seed] = _try_episode(envs, probe, seed)
+                bar.update()
+            return outcomes, full_config
+        pool = ProcessPoolExecutor(processes, get_context("spawn"), _start_worker, (spec, id, config))
+        try:
+            futures = {pool.submit(_work, seed): seed for seed in seeds}
+            for future in as_completed(futures):
+                # A worker that died takes its episodes with it: they are errors, and the others' results stand.
+                error = future.exception()
+                outcomes[futures[future]] = _message(error) if error else future.result()
+                bar.update()
+        finally:
+            pool.shutdown(cancel_futures=True)
+    return outcomes, full_config
+
+
+_worker: dict[str, Any] = {}
+"""The environment and driver of this worker process, made once; empty in the parent."""
+
+
+def _start_worker(spec: DriverSpec, id: str, config: dict | None) -> None:
+    torch.set_num_threads(1)
+    _worker.update(envs=HighwayEnv(id, config), driver=spec.build())
+
+
+def _work(seed: int) -> Outcome:
+    return _try_episode(_worker["envs"], _worker["driver"], seed)
+
+
+def _try_episode(envs: HighwayEnv, driver: Driver, seed: int) -> Outcome:
+    try:
+        return _episodes_of(run_batch(envs, driver, [seed]))[0]
+    except Exception as error:
+        return _message(error)
+
+
+def _episodes_of(metrics: dict[str, np.ndarray]) -> list[dict[str, float]]:
+    return [dict(zip(metrics, map(float, row), strict=True)) for row in zip(*metrics.values(), strict=True)]
+
+
+def _message(error: BaseException) -> str:
+    return f"{type(error).__name__}: {error}"
+
+
+def _show(value: float | None, percent: bool) -> str:
+    if value is None:
+        return "-"
+    return f"{100 * value:.1f} %" if percent else f"{value:.2f}"
+
+
+def _span(seeds: list[int]) -> str:
+    consecutive = seeds == list(range(seeds[0], seeds[0] + len(seeds)))
+    return f"{seeds[0]} to {seeds[-1]}" if consecutive else f"{seeds[0]}, ... ({len(seeds)} of them)"
+
+
+def versions() -> dict[str, str]:
+    """Returns the versions of Python and of the packages that decide a result."""
+    found = {"python": platform.python_version()}
+    for name in ("slipstream", "highway-env", "gymnasium", "torch", "warp-lang", "numpy"):
+        try:
+            found[name] = importlib.metadata.version(name)
+        except importlib.metadata.PackageNotFoundError:
+            found[name] = "not installed"
+    return found
