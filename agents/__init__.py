@@ -1,1 +1,1 @@
-"""Agents: learners that drive, and what they are made of."""
+"""Learners (PPO, DQN), their networks, replay buffer and run folders. Nothing is imported here."""

@@ -1,0 +1,248 @@
+"""Small networks for driving policies: an MLP and ego-attention torso, an actor-critic and a Q-network.
+
+Shapes: B samples (worlds, or a mini-batch), K rows (the ego and tracked vehicles), F features, A actions
+(their number if discrete, their dimension if continuous), D width of the torso's output, H attention heads.
+
+Source of ego-attention: Leurent and Mercat, "Social Attention for Autonomous Decision-Making in Dense Traffic", 2019.
+"""
+
+import math
+from dataclasses import dataclass
+from typing import Any, Literal
+
+import gymnasium
+import torch
+from torch import Tensor, nn
+
+# The columns of highway-env's Kinematics observation when its config names none.
+KINEMATICS_FEATURES = ("presence", "x", "y", "vx", "vy")
+
+LOG_2PI = math.log(2.0 * math.pi)
+
+
+@dataclass(frozen=True)
+class Config:
+    """Shape of a network."""
+
+    torso: Literal["mlp", "attention"] = "mlp"
+    """mlp: flattened observation; attention: the ego row attends to the vehicle rows (needs [K, F] observations)."""
+    hidden: tuple[int, ...] = (128, 128)
+    """Units of each hidden layer (attention: of the layers that embed one row)."""
+    heads: int = 2
+    """Attention heads (attention only); divides the last number of `hidden`."""
+    activation: Literal["tanh", "relu"] = "tanh"
+    """Non-linearity after each hidden layer."""
+    shared: bool = False
+    """Whether actor and critic share one torso (actor-critic only)."""
+
+
+@dataclass(frozen=True)
+class Spaces:
+    """What a network must know of an environment, as plain numbers that go into `config.json`."""
+
+    observation: tuple[int, ...]
+    """Shape of one observation."""
+    presence: int | None
+    """Column of [K, F] observations that is 0 where a row holds no vehicle; None if there is no such column."""
+    actions: int
+    """Number of discrete actions, or dimension of the continuous one."""
+    continuous: bool
+    """Whether actions are vectors in `low` .. `high` rather than indices."""
+    low: tuple[float, ...] = ()
+    """Lower bound of each continuous action component."""
+    high: tuple[float, ...] = ()
+    """Upper bound of each continuous action component."""
+
+
+def spaces_of(envs: gymnasium.vector.VectorEnv) -> Spaces:
+    """Returns the spaces of one world of `envs`; ValueError if a space is of a kind no learner here can use."""
+    observation, action = envs.single_observation_space, envs.single_action_space
+    if not isinstance(observation, gymnasium.spaces.Box):
+        raise ValueError(f"observation space must be a Box, got {observation}")
+    shape = tuple(int(size) for size in observation.shape)
+    presence = _presence_column(getattr(envs, "config", None) or {}) if len(shape) == 2 else None
+    if isinstance(action, gymnasium.spaces.Discrete) and action.start == 0:
+        return Spaces(shape, presence, int(action.n), continuous=False)
+    if isinstance(action, gymnasium.spaces.Box) and len(action.shape) == 1 and action.is_bounded():
+        low, high = tuple(map(float, action.low)), tuple(map(float, action.high))
+        return Spaces(shape, presence, len(low), continuous=True, low=low, high=high)
+    raise ValueError(f"action space must be Discrete from 0 or a bounded one-dimensional Box, got {action}")
+
+
+def _presence_column(env_config: dict[str, Any]) -> int | None:
+    observation = env_config.get("observation", {})
+    if observation.get("type") != "Kinematics":
+        return None
+    features = list(observation.get("features") or KINEMATICS_FEATURES)
+    return features.index("presence") if "presence" in features else None
+
+
+def _linear(inputs: int, outputs: int, gain: float, generator: torch.Generator, bias: bool = True) -> nn.Linear:
+    """A linear layer with orthogonal weights drawn from `generator` and zero bias; leaves torch's global RNG alone."""
+    layer = nn.utils.skip_init(nn.Linear, inputs, outputs, bias=bias)
+    nn.init.orthogonal_(layer.weight, gain, generator=generator)
+    if bias:
+        nn.init.zeros_(layer.bias)
+    return layer
+
+
+def _layers(sizes: tuple[int, ...], activation: str, generator: torch.Generator) -> nn.Sequential:
+    """Linear layers of the given sizes, each followed by the non-linearity."""
+    function = {"tanh": nn.Tanh, "relu": nn.ReLU}[activation]
+    modules: list[nn.Module] = []
+    for inputs, outputs in zip(sizes[:-1], sizes[1:], strict=True):
+        modules += [_linear(inputs, outputs, math.sqrt(2.0), generator), function()]
+    return nn.Sequential(*modules)
+
+
+class MlpTorso(nn.Module):
+    """Flattens the observation and passes it through fully connected layers."""
+
+    def __init__(self, config: Config, spaces: Spaces, generator: torch.Generator):
+        super().__init__()
+        self.layers = _layers((math.prod(spaces.observation), *config.hidden), config.activation, generator)
+
+    def forward(self, observation: Tensor) -> Tensor:
+        """[B, ...] -> [B, D]."""
+        return self.layers(observation.flatten(1))
+
+
+class EgoAttention(nn.Module):
+    """The ego row queries all rows; absent vehicles get no weight, so neither their values nor the order of rows matter.
+
+    Only the ego asks, so keys and values of single rows are never formed: q . (W_k t) = (W_k' q) . t, and the
+    weighted mean of W_v t is W_v times the weighted mean of t. Same numbers, a quarter of the work at K = 5.
+    """
+
+    def __init__(self, config: Config, spaces: Spaces, generator: torch.Generator):
+        super().__init__()
+        if len(spaces.observation) != 2:
+            raise ValueError(f"the attention torso needs [K, F] observations, got shape {list(spaces.observation)}")
+        width = config.hidden[-1]
+        if config.heads < 1 or width % config.heads:
+            raise ValueError(f"heads={config.heads} must divide the last of hidden={list(config.hidden)}")
+        self.presence, self.heads = spaces.presence, config.heads
+        sizes = (spaces.observation[1], *config.hidden)
+        self.ego = _layers(sizes, config.activation, generator)
+        self.others = _layers(sizes, config.activation, generator)
+        self.query = _linear(width, width, 1.0, generator, bias=False)
+        self.key = _linear(width, width, 1.0, generator, bias=False)
+        self.value = _linear(width, width, 1.0, generator, bias=False)
+        self.combine = _linear(width, width, 1.0, generator, bias=False)
+        self.out = _layers((width, width), config.activation, generator)
+
+    def weights(self, observation: Tensor, ego: Tensor, rows: Tensor) -> Tensor:
+        """Attention of the ego ([B, D]) to each row ([B, K, D]): [B, H, K], summing to 1 over K."""
+        batch, width = ego.shape
+        query = self.query(ego).view(batch, self.heads, -1).transpose(0, 1)  # [H, B, D/H]
+        key = self.key.weight.view(self.heads, -1, width)  # [H, D/H, D]
+        query = torch.bmm(query, key).transpose(0, 1)  # [B, H, D]
+        scores = torch.bmm(query, rows.transpose(1, 2)) * (width // self.heads) ** -0.5  # [B, H, K]
+        if self.presence is not None:
+            absent = observation[:, :, self.presence] == 0
+            absent[:, 0] = False  # the ego is always there, so the softmax never runs over nothing
+            scores = scores.masked_fill(absent[:, None], -torch.inf)
+        return scores.softmax(-1)
+
+    def forward(self, observation: Tensor) -> Tensor:
+        """[B, K, F] -> [B, D]."""
+        ego = self.ego(observation[:, 0])
+        rows = torch.cat((ego[:, None], self.others(observation[:, 1:])), dim=1)  # [B, K, D]
+        batch, _, width = rows.shape
+        mean = torch.bmm(self.weights(observation, ego, rows), rows)  # [B, H, D]
+        value = self.value.weight.view(self.heads, -1, width)  # [H, D/H, D]
+        attended = torch.bmm(mean.transpose(0, 1), value.transpose(1, 2))  # [H, B, D/H]
+        attended = attended.transpose(0, 1).reshape(batch, width)
+        return self.out((self.combine(attended) + ego) * 0.5)
+
+
+def _torso(config: Config, spaces: Spaces, generator: torch.Generator) -> nn.Module:
+    if not config.hidden or min(config.hidden) < 1:
+        raise ValueError(f"hidden must name at least one layer of at least one unit, got {list(config.hidden)}")
+    return {"mlp": MlpTorso, "attention": EgoAttention}[config.torso](config, spaces, generator)
+
+
+class ActorCritic(nn.Module):
+    """A stochastic policy and a state value; categorical, or a diagonal Gaussian whose samples are clipped to the Box."""
+
+    def __init__(self, config: Config, spaces: Spaces, generator: torch.Generator):
+        super().__init__()
+        self.spaces = spaces
+        width = config.hidden[-1] if config.hidden else 0
+        self.actor_torso = _torso(config, spaces, generator)
+        self.critic_torso = None if config.shared else _torso(config, spaces, generator)
+        self.actor_head = _linear(width, spaces.actions, 0.01, generator)  # near-uniform at first
+        self.critic_head = _linear(width, 1, 1.0, generator)
+        if spaces.continuous:
+            self.log_std = nn.Parameter(torch.full((spaces.actions,), -0.5))
+            self.register_buffer("low", torch.tensor(spaces.low), persistent=False)
+            self.register_buffer("high", torch.tensor(spaces.high), persistent=False)
+
+    def act(self, observation: Tensor, generator: torch.Generator) -> tuple[Tensor, Tensor]:
+        """Samples actions: int64 [B], or float [B, A] still to be clipped by `bounded`; and their log-probability [B]."""
+        output = self.actor_head(self.actor_torso(observation))
+        if self.spaces.continuous:
+            noise = torch.empty_like(output).normal_(generator=generator)
+            actions = output + noise * self.log_std.exp()
+            return actions, self._gaussian_log_prob(noise)
+        log_probs = output.log_softmax(-1)
+        # Exponential race: argmax p_i / e_i is distributed as p, and needs no sync as torch.multinomial does.
+        race = log_probs - torch.empty_like(log_probs).exponential_(generator=generator).log()
+        actions = race.argmax(-1)
+        return actions, log_probs.gather(-1, actions[:, None]).squeeze(-1)
+
+    def bounded(self, actions: Tensor) -> Tensor:
+        """The actions as the environment takes them: clipped to the Box if continuous."""
+        return actions.clamp(self.low, self.high) if self.spaces.continuous else actions
+
+    def greedy(self, observation: Tensor) -> Tensor:
+        """The likeliest action: int64 [B], or the clipped mean [B, A]."""
+        output = self.actor_head(self.actor_torso(observation))
+        return self.bounded(output) if self.spaces.continuous else output.argmax(-1)
+
+    def value(self, observation: Tensor) -> Tensor:
+        """[B]."""
+        torso = self.critic_torso if self.critic_torso is not None else self.actor_torso
+        return self.critic_head(torso(observation)).squeeze(-1)
+
+    def evaluate(self, observation: Tensor, actions: Tensor) -> tuple[Tensor, Tensor, Tensor]:
+        """Log-probability of `actions`, entropy of the policy and value of the state, each [B], with gradients."""
+        hidden = self.actor_torso(observation)
+        output = self.actor_head(hidden)
+        hidden = hidden if self.critic_torso is None else self.critic_torso(observation)
+        value = self.critic_head(hidden).squeeze(-1)
+        if self.spaces.continuous:
+            noise = (actions - output) * (-self.log_std).exp()
+            entropy = (self.log_std + 0.5 * (1.0 + LOG_2PI)).sum().expand(len(output))
+            return self._gaussian_log_prob(noise), entropy, value
+        log_probs = output.log_softmax(-1)
+        entropy = -(log_probs.exp() * log_probs).sum(-1)
+        return log_probs.gather(-1, actions[:, None]).squeeze(-1), entropy, value
+
+    def _gaussian_log_prob(self, noise: Tensor) -> Tensor:
+        """Log-density of `mean + noise * std`, with noise [B, A] in standard deviations: [B]."""
+        return -(0.5 * noise.square() + self.log_std + 0.5 * LOG_2PI).sum(-1)
+
+
+class QNetwork(nn.Module):
+    """Action values; with `dueling`, a state value plus advantages of mean zero (Wang et al. 2016)."""
+
+    def __init__(self, config: Config, spaces: Spaces, generator: torch.Generator, dueling: bool):
+        super().__init__()
+        if spaces.continuous:
+            raise ValueError("a Q-network needs discrete actions; train continuous ones with ppo")
+        self.torso = _torso(config, spaces, generator)
+        self.advantage = _linear(config.hidden[-1], spaces.actions, 1.0, generator)
+        self.value = _linear(config.hidden[-1], 1, 1.0, generator) if dueling else None
+
+    def forward(self, observation: Tensor) -> Tensor:
+        """[B, ...] -> [B, A]."""
+        hidden = self.torso(observation)
+        advantage = self.advantage(hidden)
+        if self.value is None:
+            return advantage
+        return self.value(hidden) + advantage - advantage.mean(-1, keepdim=True)
+
+    def greedy(self, observation: Tensor) -> Tensor:
+        """The action of highest value: int64 [B]."""
+        return self(observation).argmax(-1)

@@ -1,0 +1,294 @@
+"""Proximal policy optimisation (Schulman et al. 2017) on batched worlds, without leaving their device.
+
+Read from the bottom: `train` collects a rollout, turns it into advantages with `gae` and improves the policy with
+`update`, until the budget is used up.
+
+Shapes: T steps of a rollout, N worlds, B = T * N samples, S one observation's shape.
+"""
+
+from collections.abc import Callable
+from dataclasses import dataclass, field
+from pathlib import Path
+from typing import Any, NamedTuple
+
+import torch
+from torch import Tensor
+from torch.nn.utils import clip_grad_norm_
+
+from agents import checkpoint, networks
+from agents.run import Run, linear
+
+NUM_ENVS = 1024
+"""Worlds for which the defaults below are meant."""
+
+
+@dataclass(frozen=True)
+class Config:
+    """Settings of PPO. A run stops at the first of its two budgets; with neither, after 5 million steps."""
+
+    seed: int = 0
+    """Seed of the weights, the sampled actions and mini-batches; world i is reset with seed + i."""
+    total_steps: int | None = None
+    """Budget in environment steps, all worlds together; alone it makes a run repeatable on CPU."""
+    time_limit_s: float | None = None
+    """Budget in wall-clock seconds; schedules then follow the clock."""
+    horizon: int = 16
+    """Steps of every world per iteration."""
+    gamma: float = 0.97
+    """Discount per step."""
+    gae_lambda: float = 0.95
+    """Weight of longer returns in the advantage, 0 (one step) .. 1 (whole episode)."""
+    learning_rate: float = 1e-3
+    """Adam's step size at the start."""
+    anneal_learning_rate: bool = True
+    """Whether the step size falls linearly to 0 over the budget."""
+    epochs: int = 4
+    """Passes over each rollout."""
+    minibatch_size: int = 4096
+    """Samples per gradient step, at least; rollouts are cut into equal parts of this size or slightly more."""
+    clip_range: float = 0.2
+    """Change of the action's probability ratio beyond which the objective is flat."""
+    value_clip_range: float | None = None
+    """Change of the value beyond which its loss is flat, in units of return; None: not clipped."""
+    value_coef: float = 0.5
+    """Weight of the value loss."""
+    entropy_coef: float = 0.01
+    """Weight of the entropy bonus at the start."""
+    entropy_coef_final: float | None = None
+    """Weight of the entropy bonus at the end of the budget, reached linearly; None: constant."""
+    normalize_advantage: bool = True
+    """Whether advantages have mean 0 and deviation 1 in each mini-batch."""
+    max_grad_norm: float = 0.5
+    """Norm to which gradients are clipped."""
+    target_kl: float | None = None
+    """KL divergence (nats) from the rollout's policy after which an iteration's epochs stop; None: never."""
+    reward_scale: float = 1.0
+    """Factor on rewards before learning; logged returns are unscaled."""
+    checkpoint_every_s: float = 30.0
+    """Seconds between checkpoints."""
+    network: networks.Config = field(default_factory=networks.Config)
+    """Shape of the actor and the critic."""
+
+
+def check(config: Config) -> None:
+    """ValueError naming a setting that cannot work."""
+    for name in ("horizon", "epochs", "minibatch_size", "learning_rate", "max_grad_norm", "clip_range"):
+        if getattr(config, name) <= 0:
+            raise ValueError(f"{name} must be positive, got {getattr(config, name)}")
+    for name in ("gamma", "gae_lambda"):
+        if not 0 <= getattr(config, name) <= 1:
+            raise ValueError(f"{name} must lie in 0 .. 1, got {getattr(config, name)}")
+
+
+def gae(
+    rewards: Tensor,
+    values: Tensor,
+    next_values: Tensor,
+    terminated: Tensor,
+    truncated: Tensor,
+    gamma: float,
+    gae_lambda: float,
+) -> Tensor:
+    """Generalised advantage estimates (Schulman et al. 2016), [T, N] as all inputs.
+
+    `next_values` are those of the observations before any reset. They count unless the step terminated: a truncated
+    episode would have gone on. At either end the sum over later steps stops, because the next row is another episode.
+    """
+    delta = rewards + gamma * next_values * ~terminated - values
+    carry = gamma * gae_lambda * ~(terminated | truncated)
+    advantages = torch.empty_like(delta)
+    following = torch.zeros_like(delta[0])
+    for t in range(len(delta) - 1, -1, -1):
+        following = delta[t] + carry[t] * following
+        advantages[t] = following
+    return advantages
+
+
+class Rollout(NamedTuple):
+    """What the policy did and saw, filled in place by every iteration."""
+
+    observations: Tensor  # [T, N, *S]
+    final_observations: Tensor  # [T, N, *S], after the step and before any reset
+    actions: Tensor  # [T, N] int64, or [T, N, A] before clipping to the Box
+    log_probs: Tensor  # [T, N]
+    rewards: Tensor  # [T, N]
+    terminated: Tensor  # [T, N] bool
+    truncated: Tensor  # [T, N] bool
+
+    @classmethod
+    def empty(cls, horizon: int, num_envs: int, spaces: networks.Spaces, device: torch.device) -> "Rollout":
+        def room(*shape: int, dtype: torch.dtype = torch.float32) -> Tensor:
+            return torch.zeros(horizon, num_envs, *shape, dtype=dtype, device=device)
+
+        actions = room(spaces.actions) if spaces.continuous else room(dtype=torch.int64)
+        seen = (room(*spaces.observation), room(*spaces.observation))
+        return cls(*seen, actions, room(), room(), room(dtype=torch.bool), room(dtype=torch.bool))
+
+
+class Samples(NamedTuple):
+    """A rollout as the update reads it: one row a sample."""
+
+    observations: Tensor  # [B, *S]
+    actions: Tensor  # [B] or [B, A]
+    log_probs: Tensor  # [B]
+    values: Tensor  # [B]
+    advantages: Tensor  # [B]
+    returns: Tensor  # [B]
+
+
+def minibatches(samples: Samples, size: int, generator: torch.Generator) -> list[Samples]:
+    """All samples in random order, in equal parts of at least `size` (fewer if there are not that many)."""
+    total = len(samples.returns)
+    order = torch.randperm(total, generator=generator, device=samples.returns.device)
+    # One gather an epoch: the parts are then views.
+    parts = [tensor[order].chunk(max(1, total // size)) for tensor in samples]
+    return [Samples(*part) for part in zip(*parts, strict=True)]
+
+
+class Learner:
+    """The policy, its optimizer and where the worlds stand."""
+
+    def __init__(self, config: Config, envs: Any):
+        check(config)
+        self.config, self.envs, self.device = config, envs, torch.device(envs.device)
+        self.spaces = networks.spaces_of(envs)
+        # Weights are drawn on the CPU, so that they are the same on every device.
+        weights = torch.Generator().manual_seed(config.seed)
+        self.policy = networks.ActorCritic(config.network, self.spaces, weights).to(self.device)
+        self.parameters = list(self.policy.parameters())
+        self.optimizer = torch.optim.Adam(self.parameters, lr=config.learning_rate, eps=1e-5, fused=True)
+        self.generator = torch.Generator(self.device).manual_seed(config.seed)
+        self.rollout = Rollout.empty(config.horizon, envs.num_envs, self.spaces, self.device)
+        self.observation = torch.empty(0, device=self.device)
+
+    def reset(self) -> None:
+        """Starts all worlds."""
+        self.observation, _ = self.envs.reset(seed=self.config.seed)
+
+    def state(self) -> dict[str, Tensor]:
+        """Everything that the next iteration depends on, except the environments."""
+        return {
+            **checkpoint.prefixed("policy", self.policy.state_dict()),
+            **checkpoint.prefixed("optimizer", checkpoint.optimizer_tensors(self.optimizer)),
+            "generator": self.generator.get_state(),
+            "observation": self.observation,
+        }
+
+    def load_state(self, tensors: dict[str, Tensor]) -> None:
+        """Puts back what `state` returned."""
+        self.policy.load_state_dict(checkpoint.part("policy", tensors))
+        checkpoint.load_optimizer(self.optimizer, checkpoint.part("optimizer", tensors))
+        self.generator.set_state(tensors["generator"])
+        self.observation = tensors["observation"].to(self.device)
+
+    @torch.no_grad()
+    def collect(self, run: Run) -> Samples:
+        """Drives every world for `horizon` steps with the current policy."""
+        rollout = self.rollout
+        for t in range(self.config.horizon):
+            actions, log_probs = self.policy.act(self.observation, self.generator)
+            rollout.observations[t] = self.observation
+            rollout.actions[t], rollout.log_probs[t] = actions, log_probs
+            self.observation, reward, terminated, truncated, info = self.envs.step(self.policy.bounded(actions))
+            rollout.final_observations[t] = info["final_obs"]
+            rollout.rewards[t], rollout.terminated[t], rollout.truncated[t] = reward, terminated, truncated
+            run.record(reward, terminated, truncated, info)
+        return self._samples(rollout)
+
+    def _samples(self, rollout: Rollout) -> Samples:
+        seen = torch.cat((rollout.observations, self.observation[None])).flatten(0, 1)
+        values = self.policy.value(seen).view(len(rollout.rewards) + 1, -1)  # [T + 1, N]
+        values, next_values = values[:-1], values[1:].clone()
+        # Where an episode was cut short the next row shows another one: value what was seen before the reset.
+        cut = rollout.truncated
+        next_values[cut] = self.policy.value(rollout.final_observations[cut])
+        config = self.config
+        rewards = rollout.rewards * config.reward_scale
+        ends = (rollout.terminated, rollout.truncated)
+        advantages = gae(rewards, values, next_values, *ends, config.gamma, config.gae_lambda)
+        rows = (rollout.observations, rollout.actions, rollout.log_probs, values, advantages, advantages + values)
+        return Samples(*(tensor.flatten(0, 1) for tensor in rows))
+
+    def update(self, samples: Samples, progress: float) -> dict[str, float]:
+        """Improves the policy on one rollout, `progress` (0 .. 1) of the way through the budget; returns the losses."""
+        config = self.config
+        final = config.entropy_coef if config.entropy_coef_final is None else config.entropy_coef_final
+        entropy_coef = linear(config.entropy_coef, final, progress)
+        learning_rate = linear(config.learning_rate, 0.0 if config.anneal_learning_rate else config.learning_rate, progress)
+        for group in self.optimizer.param_groups:
+            group["lr"] = learning_rate
+        sums, steps, epochs = torch.zeros(5, device=self.device), 0, 0
+        for epochs in range(1, config.epochs + 1):
+            kl, parts = torch.zeros((), device=self.device), minibatches(samples, config.minibatch_size, self.generator)
+            for batch in parts:
+                loss, terms = self._loss(batch, entropy_coef)
+                self.optimizer.zero_grad(set_to_none=True)
+                loss.backward()
+                clip_grad_norm_(self.parameters, config.max_grad_norm)
+                self.optimizer.step()
+                sums += terms
+                kl += terms[3]
+            steps += len(parts)
+            if config.target_kl is not None and kl.item() / len(parts) > config.target_kl:
+                break
+        names = ("policy_loss", "value_loss", "entropy", "kl", "clip_fraction")
+        metrics = dict(zip(names, (sums / steps).tolist(), strict=True))
+        return metrics | {"learning_rate": learning_rate, "entropy_coef": entropy_coef, "epochs": epochs}
+
+    def _loss(self, batch: Samples, entropy_coef: float) -> tuple[Tensor, Tensor]:
+        """The loss of one mini-batch, and its terms for the log (no gradient)."""
+        config, low, high = self.config, 1.0 - self.config.clip_range, 1.0 + self.config.clip_range
+        log_probs, entropy, values = self.policy.evaluate(batch.observations, batch.actions)
+        advantages = batch.advantages
+        if config.normalize_advantage and len(advantages) > 1:
+            advantages = (advantages - advantages.mean()) / (advantages.std() + 1e-8)
+        log_ratio = log_probs - batch.log_probs
+        ratio = log_ratio.exp()
+        policy_loss = -torch.min(ratio * advantages, ratio.clamp(low, high) * advantages).mean()
+        error = (values - batch.returns).square()
+        if config.value_clip_range is not None:
+            limit = config.value_clip_range
+            clipped = batch.values + (values - batch.values).clamp(-limit, limit)
+            error = torch.max(error, (clipped - batch.returns).square())
+        value_loss, entropy = 0.5 * error.mean(), entropy.mean()
+        loss = policy_loss + config.value_coef * value_loss - entropy_coef * entropy
+        with torch.no_grad():
+            kl = (ratio - 1.0 - log_ratio).mean()  # Schulman's low-variance estimate
+            clip_fraction = ((ratio - 1.0).abs() > config.clip_range).float().mean()
+            return loss, torch.stack((policy_loss, value_loss, entropy, kl, clip_fraction))
+
+
+def train(
+    config: Config,
+    envs: Any,
+    run_dir: str | Path | None = None,
+    resume: bool = False,
+    show_progress: bool = True,
+    on_iteration: Callable[[dict[str, float]], None] | None = None,
+) -> checkpoint.LearnedDriver:
+    """Trains a policy in `envs` (same-step autoreset) and returns it as a driver.
+
+    Args:
+        config: settings.
+        envs: batched environments whose tensors live on `envs.device`.
+        run_dir: folder for weights, checkpoints and metrics; None writes nothing.
+        resume: go on from the checkpoint in `run_dir`, to the same weights as if never stopped (step budget, CPU).
+        show_progress: whether to show the progress line.
+        on_iteration: called with each iteration's metrics; may raise KeyboardInterrupt to stop.
+
+    Raises:
+        ValueError: a setting or space that cannot work, or a resumption that does not fit its folder.
+        FileExistsError: `run_dir` holds another run.
+        FileNotFoundError: nothing to resume from.
+    """
+    learner = Learner(config, envs)
+    description = checkpoint.describe("ppo", config, envs, learner.spaces)
+    budget = (config.total_steps, config.time_limit_s)
+    with Run(description, budget, envs, run_dir, resume, show_progress, on_iteration) as run:
+        learner.reset()
+        run.restore(learner)
+        while not run.finished:
+            progress = run.progress
+            samples = learner.collect(run)
+            run.end_iteration(learner, learner.update(samples, progress))
+    return checkpoint.LearnedDriver(learner.policy.eval(), description)
