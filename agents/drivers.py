@@ -2,20 +2,17 @@
 
 from __future__ import annotations
 
+import json
 import zipfile
 from collections.abc import Callable
 from pathlib import Path
 
-import numpy as np
-import torch
-from torch import Tensor
-
-from agents.checkpoint import load_policy
+from agents.checkpoint import load_config, load_policy
+from agents.sb3 import ALGORITHMS, Sb3Driver
 from planning.rule_based import IdmDriver
-from sim.evaluation.driver import Driver, DriverSpec, IdleDriver, RandomDriver, Sees
+from sim.evaluation.driver import Driver, DriverSpec, IdleDriver, RandomDriver
 
 BASELINES: dict[str, Callable[..., Driver]] = {"random": RandomDriver, "idle": IdleDriver, "idm": IdmDriver}
-SB3_ALGORITHMS = ("ppo", "dqn", "a2c")
 
 
 def choose_driver(
@@ -38,36 +35,45 @@ def choose_driver(
     if name in BASELINES:
         return DriverSpec(name, BASELINES[name])
     if not name.endswith(".zip"):
-        raise ValueError(f"unknown driver {name!r}; there are {', '.join(BASELINES)} and Stable-Baselines3 files *.zip")
+        raise ValueError(
+            f"unknown driver {name!r}; there are {', '.join(BASELINES)} and Stable-Baselines3 files *.zip"
+        )
     if not Path(name).is_file():
         raise FileNotFoundError(f"no such file: {name}")
     if not trust:
-        raise ValueError(f"{name} carries pickled code that loading would run; add --trust if you trust its author")
-    if sb3_algo not in SB3_ALGORITHMS:
-        raise ValueError(f"unknown --sb3-algo {sb3_algo!r}; there are {', '.join(SB3_ALGORITHMS)}")
+        raise ValueError(
+            f"{name} carries pickled code that loading would run; add --trust if you trust its author"
+        )
+    if sb3_algo not in ALGORITHMS:
+        raise ValueError(f"unknown --sb3-algo {sb3_algo!r}; there are {', '.join(ALGORITHMS)}")
     if not zipfile.is_zipfile(name):
         raise ValueError(f"{name} is not a zip file")
     return DriverSpec(Path(name).name, Sb3Driver, (name, sb3_algo))
 
 
-class Sb3Driver:
-    """A Stable-Baselines3 model, deterministic. Loading runs the pickled code in its file."""
+def choose_environment(
+    run: Path | None = None, env: str | None = None, config_file: Path | None = None
+) -> tuple[str, dict | None]:
+    """Returns the id and config to drive in: those of the run folder, unless something else is asked for.
 
-    sees: Sees = "features"
-
-    def __init__(self, path: str, algorithm: str = "ppo", device: str | torch.device = "cpu"):
-        import stable_baselines3
-
+    Args:
+        run: a run folder, or None for highway-fast-v0 with its defaults.
+        env: another id; its config then is the default.
+        config_file: a JSON file with another config.
+    """
+    id, config = "highway-fast-v0", None
+    if run is not None:
+        environment = load_config(run)["env"]
+        id, config = environment["id"], environment["config"]
+    if env is not None and env != id:
+        id, config = env, None
+    if config_file is not None:
+        if not Path(config_file).is_file():
+            raise FileNotFoundError(f"no such config file: {config_file}")
         try:
-            model = getattr(stable_baselines3, algorithm.upper()).load(path, device=device)
-        except Exception as error:  # Stable-Baselines3 raises whatever the damage happens to cause.
-            raise ValueError(f"{path} does not load as a {algorithm.upper()} model: {error}") from error
-        self.policy = model.policy
-        self.device = torch.device(device)
-
-    def reset(self, mask: Tensor) -> None:
-        """Nothing to forget."""
-
-    def act(self, observation: Tensor) -> Tensor:
-        action, _ = self.policy.predict(observation.cpu().numpy().astype(np.float32), deterministic=True)
-        return torch.as_tensor(action, device=self.device)
+            config = json.loads(Path(config_file).read_text())
+        except ValueError as error:
+            raise ValueError(f"{config_file} is not JSON: {error}") from error
+        if not isinstance(config, dict):
+            raise ValueError(f"{config_file} must hold a JSON object")
+    return id, config

@@ -22,8 +22,8 @@ LANE_CHANGE_DELAY = 1.0
 class IdmDriver:
     """Hands the ego to the simulator's own IDM + MOBIL traffic model.
 
-    The model reads the true state of all vehicles, so the driver is privileged. The ego keeps the target speed
-    that it had at the reset. Works in ours and in the real highway-env.
+    The model reads the true state of all vehicles, so the driver is privileged. The ego keeps the target
+    speed that it had at the reset. Works in ours and in the real highway-env.
     """
 
     sees: Sees = "world"

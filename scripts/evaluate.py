@@ -1,7 +1,7 @@
 """Judge a driver closed-loop over a fixed list of seeds, in our simulator or in the real highway-env.
 
-    python scripts/evaluate.py runs/x --simulator highway-env --episodes 200 --seed 1000 --json x.json
-    python scripts/evaluate.py --driver idm --env highway-v0
+python scripts/evaluate.py runs/x --simulator highway-env --episodes 200 --seed 1000 --json x.json
+python scripts/evaluate.py --driver idm --env highway-v0
 """
 
 import json
@@ -13,8 +13,7 @@ from typing import Annotated
 import torch
 import tyro
 
-from agents.checkpoint import run_environment
-from agents.drivers import choose_driver
+from agents.drivers import choose_driver, choose_environment
 from sim.evaluation.runner import evaluate
 
 
@@ -54,15 +53,11 @@ def main(arguments: Arguments) -> int:
         if arguments.episodes < 1:
             raise ValueError(f"--episodes must be at least 1, got {arguments.episodes}")
         spec = choose_driver(arguments.run, arguments.driver, arguments.trust, arguments.sb3_algo)
-        id, config = run_environment(arguments.run) if arguments.run else ("highway-fast-v0", None)
-        if arguments.env_config:
-            config = json.loads(arguments.env_config.read_text())
-        elif arguments.env and arguments.env != id:
-            config = None
+        id, config = choose_environment(arguments.run, arguments.env, arguments.env_config)
         seeds = range(arguments.seed, arguments.seed + arguments.episodes)
         result = evaluate(
-            spec, arguments.env or id, config, seeds, arguments.simulator, arguments.device, arguments.precision,
-            arguments.processes, progress=sys.stderr.isatty(),
+            spec, id, config, seeds, arguments.simulator, arguments.device,
+            arguments.precision, arguments.processes, progress=sys.stderr.isatty(),
         )  # fmt: skip
     except (ValueError, TypeError, OSError) as error:
         print(f"error: {error}", file=sys.stderr)

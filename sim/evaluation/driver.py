@@ -18,10 +18,10 @@ Sees = Literal["features", "frames", "scene", "world"]
 class Driver(Protocol):
     """Anything that turns observations into actions.
 
-    `sees` declares what the driver knows; one that sees the `world` is reported as privileged. Two more methods are
-    optional: `prepare(envs, seeds)` is called before every batch of episodes and hands over the environment and
-    the seed of each world; `scores(observation) -> (label, [N, A])` returns one figure an action (a probability or
-    a Q value), which replays draw as bars.
+    `sees` declares what the driver knows; one that sees the `world` is reported as privileged. Two more
+    methods are optional: `prepare(envs, seeds)` is called before every batch of episodes and hands over the
+    environment and the seed of each world; `scores(observation) -> (label, [N, A])` returns one figure an
+    action (a probability or a Q value), which replays draw as bars.
     """
 
     sees: Sees
@@ -64,8 +64,9 @@ def prepare(driver: Driver, envs: Any, seeds: Sequence[int]) -> None:
 class RandomDriver:
     """Draws every action uniformly.
 
-    Each world has a generator of its own, seeded by the driver's and the episode's seed: the actions of an episode depend
-    neither on the batch nor on the simulator, so that two simulators can be compared action for action.
+    Each world has a generator of its own, seeded by the driver's and the episode's seed: the actions of an
+    episode depend neither on the batch nor on the simulator, so that two simulators can be compared action
+    for action.
     """
 
     sees: Sees = "features"
@@ -109,7 +110,7 @@ class IdleDriver:
 
 
 def action_names(config: dict) -> list[str] | None:
-    """Returns the names of a DiscreteMetaAction's actions in highway-env's order; None for other action types."""
+    """Returns the names of a DiscreteMetaAction's actions in highway-env's order; None for other types."""
     action = config.get("action", {})
     if action.get("type") != "DiscreteMetaAction":
         return None
@@ -125,7 +126,8 @@ def idle_action(space: spaces.Space, config: dict) -> np.ndarray:
     if isinstance(space, spaces.Box):
         return ((space.low + space.high) / 2).astype(space.dtype)
     names = action_names(config)
-    # A DiscreteAction enumerates a symmetric grid of the continuous axes: its middle entry is zero on all of them.
+    # A DiscreteAction enumerates a symmetric grid of the continuous axes: its middle entry is zero on all of
+    # them.
     index = names.index("IDLE") if names else int(space.n) // 2
     return np.asarray(index + int(space.start), dtype=np.int64)
 

@@ -1,6 +1,7 @@
 """The real highway-env behind the few names of our vector environments that evaluation uses.
 
-The only file of `sim` that imports highway-env, and only when an environment is made: it is the judge, not the engine.
+The only file of `sim` that imports highway-env, and only when an environment is made: it is the judge, not
+the engine.
 """
 
 from __future__ import annotations
@@ -46,7 +47,9 @@ class HighwayEnv:
         import highway_env
 
         gymnasium.register_envs(highway_env)
-        known = sorted(s.id for s in gymnasium.registry.values() if str(s.entry_point).startswith("highway_env."))
+        known = sorted(
+            s.id for s in gymnasium.registry.values() if str(s.entry_point).startswith("highway_env.")
+        )
         if id not in known:
             raise ValueError(f"unknown environment id {id!r}; highway-env has {', '.join(known)}")
         self.id = id
@@ -60,7 +63,12 @@ class HighwayEnv:
         seed = int(seed if isinstance(seed, int) else seed[0])
         observation, info = self.env.reset(seed=seed)
         graph = self.env.road.network.graph
-        index = {(a, b, i): lane for a, ends in graph.items() for b, road in ends.items() for i, lane in enumerate(road)}
+        index = {
+            (a, b, i): lane
+            for a, ends in graph.items()
+            for b, road in ends.items()
+            for i, lane in enumerate(road)
+        }
         self._lane_number = {lane_index: number for number, lane_index in enumerate(index)}
         self.network = SimpleNamespace(lanes=list(index.values()))
         return torch.as_tensor(observation)[None], info
@@ -108,7 +116,7 @@ class HighwayEnv:
         )
 
     def let_idm_drive(self) -> None:
-        """Puts an IDM + MOBIL vehicle in the place of the ego; actions have no effect from here to the next reset."""
+        """Puts an IDM + MOBIL vehicle in the ego's place; actions have no effect until the next reset."""
         from highway_env.vehicle.behavior import IDMVehicle
 
         ego = self.env.vehicle

@@ -22,15 +22,18 @@ UNITS = {
 class EpisodeMetrics:
     """Adds up the metrics of one episode a world, at policy steps.
 
-    A world counts only while it is alive: whatever happens after its episode has ended leaves its figures alone.
+    A world counts only while it is alive: whatever happens after its episode has ended leaves its figures
+    alone.
 
-    return: sum of the rewards. length: policy steps. crashed: the ego had crashed by the end. speed: mean over the policy
-    steps of the ego's speed after the step [m/s], highway-env's `info["speed"]`. distance: sum of the displacements between
-    policy steps [m]. lane_changes: how often the ego's current lane differed from that of the policy step before. On a
-    network of several roads, passing from one road to the next would count too; the straight highway has one road.
+    * return: sum of the rewards. length: policy steps. crashed: whether the ego crashed.
+    * speed: mean over policy steps of the ego's speed after each [m/s], highway-env's `info["speed"]`.
+    * distance: sum of the displacements between policy steps [m].
+    * lane_changes: how often the ego's current lane differed from that of the policy step before. On a network
+      of several roads, passing from one to the next would count too; the straight highway has one road.
 
     Args:
-        world: the state right after the reset; anything with `x, y, speed [N, V]`, `lane`, `crashed` and `ego [N, C]`.
+        world: the state right after the reset; anything with `x, y, speed [N, V]`, `lane`, `crashed` and `ego
+            [N, C]`.
     """
 
     def __init__(self, world: Any):

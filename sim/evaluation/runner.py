@@ -36,7 +36,8 @@ class Result:
         id, config, simulator, precision: what was driven in.
         driver, sees: who drove, and what it could see.
         seeds: the seeds asked for, one an episode.
-        episodes: the metrics of the episodes that ran, arrays [n_run] by name, and their `seed`, in the order of `seeds`.
+        episodes: the metrics of the episodes that ran, arrays [n_run] by name, and their `seed`, in the order
+            of `seeds`.
         errors: (seed, message) of the episodes that raised.
         seconds: wall time.
     """
@@ -58,19 +59,23 @@ class Result:
         return len(self.episodes["seed"])
 
     def estimates(self) -> dict[str, Estimate]:
-        """Returns each figure with its 95 % interval: Wilson's for the crash rate, Student's t for the means."""
+        """Returns each figure with its 95 % interval: Wilson's for the rate, Student's t for the means."""
         crashes = int(self.episodes["crashed"].sum())
-        figures = {"return": mean_interval(self.episodes["return"]), "crash_rate": wilson_interval(crashes, self.n_run)}
+        figures = {
+            "return": mean_interval(self.episodes["return"]),
+            "crash_rate": wilson_interval(crashes, self.n_run),
+        }
         return figures | {
-            name: mean_interval(self.episodes[name]) for name in ("speed", "distance", "lane_changes", "length")
+            name: mean_interval(self.episodes[name])
+            for name in ("speed", "distance", "lane_changes", "length")
         }
 
     def table(self) -> str:
         """Returns a Markdown table with a line above that says what was run."""
         knows = "privileged: sees the world" if self.sees == "world" else f"sees {self.sees}"
         lines = [
-            f"{self.driver} ({knows}) on {self.id} in {self.simulator}: {self.n_run} of {len(self.seeds)} episodes, "
-            f"{len(self.errors)} errors, seeds {_span(self.seeds)}, {self.seconds:.1f} s",
+            f"{self.driver} ({knows}) on {self.id} in {self.simulator}: {self.n_run} of {len(self.seeds)} "
+            f"episodes, {len(self.errors)} errors, seeds {_span(self.seeds)}, {self.seconds:.1f} s",
             "",
             "| | value | 95 % interval |",
             "|---|---|---|",
@@ -123,14 +128,17 @@ def evaluate(
 
     Args:
         driver: a spec, or a driver itself (which then runs in this process).
-        id, config: the environment, as in `sim.make_vec`.
+        id: of the environment, as in `sim.make_vec`.
+        config: of the environment, as in `sim.make_vec`.
         seeds: episode i starts from `seeds[i]`.
-        simulator: "ours" (batched, on `device`, in `precision`) or "highway-env" (CPU, float64).
+        simulator: "ours" (batched) or "highway-env" (CPU, float64).
+        device: of ours.
+        precision: of ours.
         processes: worker processes of highway-env, one a core when None; 1 stays in this process.
         progress: shows a progress bar.
 
-    An episode that raises is counted as an error and takes no part in the figures. Raises ValueError for an unknown
-    simulator, id or config and for an empty list of seeds.
+    An episode that raises is counted as an error and takes no part in the figures. Raises ValueError for an
+    unknown simulator, id or config and for an empty list of seeds.
     """
     seeds = [int(seed) for seed in seeds]
     if not seeds:
@@ -166,7 +174,8 @@ def evaluate(
 def run_batch(envs: Any, driver: Driver, seeds: Sequence[int]) -> dict[str, np.ndarray]:
     """Drives world i from `seeds[i]` to the end of its episode; returns the metrics, arrays [N] by name.
 
-    `envs` does not reset by itself (Gymnasium's DISABLED mode); a world that has ended is masked until all have.
+    `envs` does not reset by itself (Gymnasium's DISABLED mode); a world that has ended is masked until all
+    have.
     """
     prepare(driver, envs, seeds)
     observation, _ = envs.reset(seed=list(seeds))
@@ -187,7 +196,13 @@ Outcome = dict[str, float] | str
 
 
 def _run_ours(
-    driver: Driver, id: str, config: dict | None, seeds: list[int], device: str, precision: str, progress: bool
+    driver: Driver,
+    id: str,
+    config: dict | None,
+    seeds: list[int],
+    device: str,
+    precision: str,
+    progress: bool,
 ) -> tuple[dict[int, Outcome], dict]:
     from gymnasium.vector import AutoresetMode
 
@@ -195,7 +210,12 @@ def _run_ours(
 
     def make(n: int) -> Any:
         return sim.make_vec(
-            id, num_envs=n, device=device, precision=precision, config=config, autoreset_mode=AutoresetMode.DISABLED
+            id,
+            num_envs=n,
+            device=device,
+            precision=precision,
+            config=config,
+            autoreset_mode=AutoresetMode.DISABLED,
         )
 
     outcomes: dict[int, Outcome] = {}
@@ -211,7 +231,9 @@ def _run_ours(
     return outcomes, dict(envs.config)
 
 
-def _run_or_split(make: Any, envs: Any, driver: Driver, seeds: list[int]) -> Iterator[tuple[list[int], list[Outcome]]]:
+def _run_or_split(
+    make: Any, envs: Any, driver: Driver, seeds: list[int]
+) -> Iterator[tuple[list[int], list[Outcome]]]:
     """Yields (seeds, outcomes), halving a batch that raised until the episodes at fault stand alone."""
     try:
         metrics = run_batch(envs, driver, seeds)
@@ -249,7 +271,8 @@ def _run_highway_env(
         try:
             futures = {pool.submit(_work, seed): seed for seed in seeds}
             for future in as_completed(futures):
-                # A worker that died takes its episodes with it: they are errors, and the others' results stand.
+                # A worker that died takes its episodes with it: they are errors, and the others' results
+                # stand.
                 error = future.exception()
                 outcomes[futures[future]] = _message(error) if error else future.result()
                 bar.update()

@@ -68,8 +68,8 @@ def mean_interval(values: Sequence[float] | np.ndarray, confidence: float = 0.95
 def student_t_quantile(probability: float, degrees: int) -> float:
     """Returns the quantile of Student's t distribution, to 0.3 % at 3 degrees of freedom and better above.
 
-    Source: Abramowitz and Stegun, Handbook of Mathematical Functions, 26.7.5 (expansion in 1 / degrees); closed forms
-    for one and two degrees of freedom, where the expansion is poor.
+    Source: Abramowitz and Stegun, Handbook of Mathematical Functions, 26.7.5 (expansion in 1 / degrees);
+    closed forms for one and two degrees of freedom, where the expansion is poor.
     """
     p, v = probability, degrees
     if v == 1:

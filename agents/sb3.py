@@ -1,0 +1,33 @@
+"""Stable-Baselines3 models as drivers. The one place that opens their zips, which carry pickled code."""
+
+from __future__ import annotations
+
+import numpy as np
+import stable_baselines3
+import torch
+from torch import Tensor
+
+from sim.evaluation.driver import Sees
+
+ALGORITHMS = ("ppo", "dqn", "a2c")
+
+
+class Sb3Driver:
+    """A Stable-Baselines3 model, deterministic. Loading runs the pickled code in its file."""
+
+    sees: Sees = "features"
+
+    def __init__(self, path: str, algorithm: str = "ppo", device: str | torch.device = "cpu"):
+        try:
+            model = getattr(stable_baselines3, algorithm.upper()).load(path, device=device)
+        except Exception as error:  # Stable-Baselines3 raises whatever the damage happens to cause.
+            raise ValueError(f"{path} does not load as a {algorithm.upper()} model: {error}") from error
+        self.policy = model.policy
+        self.device = torch.device(device)
+
+    def reset(self, mask: Tensor) -> None:
+        """Nothing to forget."""
+
+    def act(self, observation: Tensor) -> Tensor:
+        action, _ = self.policy.predict(observation.cpu().numpy().astype(np.float32), deterministic=True)
+        return torch.as_tensor(action, device=self.device)

@@ -1,0 +1,81 @@
+from types import SimpleNamespace
+
+import numpy as np
+import pytest
+import torch
+from gymnasium import spaces
+
+from sim.evaluation.driver import Driver, DriverSpec, IdleDriver, RandomDriver, action_names
+
+
+def envs(space, action):
+    return SimpleNamespace(single_action_space=space, config={"action": action})
+
+
+META = {"type": "DiscreteMetaAction"}
+BOX = envs(spaces.Box(np.array([-1, -3], np.float32), np.array([1, 5], np.float32)), {"type": "ContinuousAction"})
+
+
+def acts(driver, world, seeds, steps):
+    driver.prepare(world, seeds)
+    driver.reset(torch.ones(len(seeds), dtype=torch.bool))
+    return torch.stack([driver.act(torch.zeros(len(seeds), 5, 5)) for _ in range(steps)])
+
+
+def test_random_actions_belong_to_the_episode_not_to_the_batch(device):
+    world = envs(spaces.Discrete(5), META)
+    together = acts(RandomDriver(device=device), world, [4, 9, 2], 50)
+    alone = acts(RandomDriver(device=device), world, [9], 50)
+    assert together.device.type == device.type
+    assert torch.equal(together[:, 1], alone[:, 0])
+    assert not torch.equal(together[:, 0], together[:, 1])
+    assert not torch.equal(acts(RandomDriver(1, device), world, [9], 50), alone)
+
+
+def test_random_actions_fill_their_space_evenly():
+    counts = torch.bincount(acts(RandomDriver(), envs(spaces.Discrete(5), META), range(20), 200).flatten())
+    assert counts.shape == (5,)
+    assert (counts - 800).abs().max() < 120  # 4.7 standard deviations
+    actions = acts(RandomDriver(), BOX, range(20), 200).reshape(-1, 2)
+    low, high = torch.tensor([-1.0, -3.0]), torch.tensor([1.0, 5.0])
+    assert (actions >= low).all()
+    assert (actions <= high).all()
+    assert torch.allclose(actions.mean(0), (low + high) / 2, atol=0.15)
+    assert torch.allclose(actions.std(0), (high - low) / 12**0.5, rtol=0.05)
+
+
+@pytest.mark.parametrize(
+    ("world", "expected"),
+    [
+        (envs(spaces.Discrete(5), META), 1),
+        (envs(spaces.Discrete(3), META | {"lateral": False}), 1),
+        (envs(spaces.Discrete(3), META | {"longitudinal": False}), 1),
+        (envs(spaces.Discrete(9), {"type": "DiscreteAction"}), 4),
+        (BOX, [0, 1]),
+    ],
+)
+def test_idle_asks_for_nothing(world, expected):
+    actions = acts(IdleDriver(), world, [0, 1], 1)[0]
+    assert actions.tolist() == [expected, expected]
+    assert actions.dtype == (torch.float32 if world is BOX else torch.int64)
+
+
+@pytest.mark.parametrize("switches", [{}, {"lateral": False}, {"longitudinal": False}])
+def test_action_names_are_highway_envs(switches):
+    from highway_env.envs.common.action import DiscreteMetaAction
+
+    names = dict(enumerate(action_names({"action": META | switches})))
+    assert names == DiscreteMetaAction(None, **switches).actions
+    assert action_names({"action": {"type": "ContinuousAction"}}) is None
+
+
+def test_the_baselines_are_drivers_and_a_spec_builds_them():
+    driver = DriverSpec("random", RandomDriver, (7,)).build()
+    assert isinstance(driver, Driver)
+    assert (driver.seed, driver.sees) == (7, "features")
+    assert isinstance(IdleDriver(), Driver)
+
+
+def test_other_spaces_are_refused():
+    with pytest.raises(ValueError, match="Discrete and Box"):
+        RandomDriver().prepare(envs(spaces.MultiBinary(3), META), [0])

@@ -1,0 +1,64 @@
+from types import SimpleNamespace
+
+import numpy as np
+import torch
+
+from sim.evaluation.metrics import EpisodeMetrics
+
+
+def world(x, y, speed, lane, crashed, device, ego=0):
+    """Two worlds with two vehicles each; the ego stands in slot `ego`, the other slot is full of nonsense."""
+
+    def column(values, nonsense):
+        values = torch.as_tensor(values, device=device)
+        other = torch.full_like(values, nonsense)
+        return torch.stack([values, other] if ego == 0 else [other, values], dim=1)
+
+    return SimpleNamespace(
+        x=column(x, 1e9),
+        y=column(y, -1e9),
+        speed=column(speed, 1e9),
+        lane=column(lane, 77),
+        crashed=column(crashed, True),
+        ego=torch.full((2, 1), ego, device=device),
+    )
+
+
+def test_a_hand_worked_pair_of_episodes(device):
+    alive = torch.tensor([True, True], device=device)
+    start = world([0.0, 10.0], [0.0, 4.0], [20.0, 25.0], [0, 1], [False, False], device)
+    metrics = EpisodeMetrics(start)
+    after = world([3.0, 10.0], [4.0, 0.0], [22.0, 30.0], [1, 1], [False, True], device)
+    metrics.update(after, torch.tensor([0.5, 0.25], device=device), alive)
+    # The second world has ended: what it does now must not count, however wild.
+    alive = torch.tensor([True, False], device=device)
+    after = world([8.0, torch.nan], [16.0, 0.0], [26.0, torch.nan], [0, 2], [False, False], device)
+    metrics.update(after, torch.tensor([1.0, torch.nan], device=device), alive)
+    got = metrics.finish()
+    np.testing.assert_allclose(got["return"], [1.5, 0.25])
+    np.testing.assert_array_equal(got["length"], [2, 1])
+    np.testing.assert_array_equal(got["crashed"], [0, 1])
+    np.testing.assert_allclose(got["speed"], [24.0, 30.0])
+    np.testing.assert_allclose(got["distance"], [5.0 + 13.0, 4.0])
+    np.testing.assert_array_equal(got["lane_changes"], [2, 0])
+
+
+def test_the_ego_is_found_in_any_slot_and_a_crash_counts_once(device):
+    alive = torch.ones(2, dtype=torch.bool, device=device)
+    metrics = EpisodeMetrics(world([0.0, 0.0], [0.0, 0.0], [1.0, 1.0], [0, 0], [False, False], device, ego=1))
+    for step in (1, 2):
+        state = world([2.0 * step, 0.0], [0.0, 0.0], [2.0, 0.0], [0, 0], [True, False], device, ego=1)
+        metrics.update(state, torch.zeros(2, device=device), alive)
+    got = metrics.finish()
+    np.testing.assert_array_equal(got["crashed"], [1, 0])
+    np.testing.assert_allclose(got["distance"], [4.0, 0.0])
+
+
+def test_live_state_that_changes_in_place_is_not_aliased(device):
+    state = world([0.0, 0.0], [0.0, 0.0], [1.0, 1.0], [0, 0], [False, False], device)
+    metrics = EpisodeMetrics(state)
+    state.x += 7.0
+    state.lane += 1
+    metrics.update(state, torch.zeros(2, device=device), torch.ones(2, dtype=torch.bool, device=device))
+    np.testing.assert_allclose(metrics.finish()["distance"], [7.0, 7.0])
+    np.testing.assert_array_equal(metrics.finish()["lane_changes"], [1, 1])
