@@ -1,0 +1,342 @@
+"""Steps/s of Slipstream beside highway-env and EnvPool: interleaved in one run, on the same cores.
+
+A *step* is one policy step of one world: all the simulation frames between two decisions (15 in highway-v0, 5
+in highway-fast-v0), the observation, and the reset of worlds that ended. Every rival gets the same cores,
+uniformly random actions drawn before its clock starts, and the same wall time a repeat. Repeats go round all
+rivals, starting with a different one each time, so that a busy machine slows them alike; ratios are taken
+within a repeat.
+
+Counted in EnvPool's favour: it spends one call an episode on the reset, and that call counts as a step.
+highway-env is made and called as its users do it, wrappers included; only its start is not timed.
+"""
+
+import multiprocessing
+import os
+import statistics
+import time
+from collections.abc import Iterator
+from contextlib import contextmanager
+from dataclasses import asdict, dataclass, field
+from typing import Any, Literal, Protocol, get_args
+
+import gymnasium
+import numpy as np
+import torch
+
+import sim
+from sim.provenance import usable_cores
+
+RivalName = Literal["ours", "envpool", "highway-env", "highway-env per core"]
+# Drawn before the clock starts and used in turn.
+ACTION_BATCHES = 64
+ENVPOOL_IDS = {"highway-v0": "Highway-v0", "highway-fast-v0": "HighwayFast-v0"}
+# (num_envs, batch_size) tried for EnvPool; the best one is used. Equal sizes are its synchronous mode.
+ENVPOOL_SIZES = ((16, 16), (64, 64), (256, 256), (1024, 1024), (64, 32), (512, 256))
+TRIAL_SECONDS = 0.5
+NOT_INSTALLED = "not installed (extra `peers`: pip install -e .[peers])"
+
+
+@dataclass(frozen=True)
+class Config:
+    """What to time, and for how long."""
+
+    envs: tuple[str, ...] = ("highway-v0", "highway-fast-v0")
+    """Environment ids."""
+    num_envs: tuple[int, ...] = (1024, 2048)
+    """Numbers of worlds tried for ours; the best is used."""
+    device: str = "cpu"
+    """Torch device of ours."""
+    rivals: tuple[RivalName, ...] = ("ours", "envpool", "highway-env", "highway-env per core")
+    """Who is timed; ratios are to the first."""
+    repeats: int = 5
+    """Rounds over all rivals."""
+    seconds: float = 3.0
+    """Wall time a rival and repeat."""
+    cores: int = field(default_factory=lambda: len(usable_cores()))
+    """Cores everybody is pinned to; EnvPool's threads."""
+    seed: int = 0
+    """Seed of the worlds and of the actions."""
+
+
+@dataclass
+class Timing:
+    """Steps/s of one rival in one environment, a figure a repeat."""
+
+    rival: str
+    setting: str = ""
+    steps_per_second: list[float] = field(default_factory=list)
+    first_call: float | None = (
+        None  # [s] construction, reset and one step: kernels are compiled or loaded here
+    )
+    missing: str | None = None  # why there are no figures
+
+    @property
+    def median(self) -> float:
+        return statistics.median(self.steps_per_second)
+
+    def ratios_to(self, other: "Timing") -> list[float]:
+        """How many times `self` is faster than `other`, a figure a repeat."""
+        return [a / b for a, b in zip(self.steps_per_second, other.steps_per_second, strict=True)]
+
+
+class Rival(Protocol):
+    """A simulator that is ready to be timed."""
+
+    setting: str
+    first_call: float | None
+
+    def measure(self, seconds: float) -> float:
+        """Steps/s over `seconds` of wall time."""
+
+    def close(self) -> None:
+        """Frees processes and memory."""
+
+
+class Ours:
+    """`sim.make_vec` in float32 with same-step autoreset."""
+
+    def __init__(self, env_id: str, num_envs: int, device: str, seed: int):
+        start = time.perf_counter()
+        self.envs = sim.make_vec(env_id, num_envs=num_envs, device=device, precision="float32")
+        self.envs.reset(seed=seed)
+        generator = torch.Generator().manual_seed(seed)
+        actions = self.envs.single_action_space.n
+        self.actions = torch.randint(actions, (ACTION_BATCHES, num_envs), generator=generator).to(device)
+        self.envs.step(self.actions[0])
+        self._synchronize()
+        self.first_call = time.perf_counter() - start
+        self.num_envs, self.setting = num_envs, f"{num_envs} worlds, {device}"
+
+    def _synchronize(self) -> None:
+        if self.envs.device.type == "cuda":
+            torch.cuda.synchronize(self.envs.device)
+
+    def measure(self, seconds: float) -> float:
+        self._synchronize()
+        calls, start = 0, time.perf_counter()
+        while time.perf_counter() - start < seconds:
+            self.envs.step(self.actions[calls % ACTION_BATCHES])
+            calls += 1
+            if calls % 8 == 0:  # launches queue up on a GPU: the clock must not run ahead of the work
+                self._synchronize()
+        self._synchronize()
+        return calls * self.num_envs / (time.perf_counter() - start)
+
+    def close(self) -> None:
+        self.envs.close()
+
+
+class EnvPool:
+    """EnvPool's C++ port of the same environments, one thread a core."""
+
+    first_call = None
+
+    def __init__(self, env_id: str, num_envs: int, batch_size: int, threads: int, seed: int):
+        import envpool
+
+        sizes = {"num_envs": num_envs, "batch_size": batch_size, "num_threads": threads}
+        self.pool = envpool.make_gymnasium(ENVPOOL_IDS[env_id], seed=seed, **sizes)
+        rng = np.random.default_rng(seed)
+        shape = (ACTION_BATCHES, batch_size)
+        self.actions = rng.integers(self.pool.action_space.n, size=shape, dtype=np.int32)
+        self.num_envs, self.batch_size = num_envs, batch_size
+        mode = "" if num_envs == batch_size else f", {batch_size} a batch"
+        self.setting = f"{num_envs} worlds{mode}, {threads} threads"
+        self.pool.async_reset()
+        self.waiting = self._receive_all()  # ids of the worlds whose next action is due, a batch each
+
+    def _receive_all(self) -> list[np.ndarray]:
+        batches = self.num_envs // self.batch_size
+        return [np.array(self.pool.recv()[-1]["env_id"]) for _ in range(batches)]
+
+    def measure(self, seconds: float) -> float:
+        calls, start = 0, time.perf_counter()
+        for ids in self.waiting:
+            self.pool.send(self.actions[0], ids)
+        while time.perf_counter() - start < seconds:
+            ids = self.pool.recv()[-1]["env_id"]
+            self.pool.send(self.actions[calls % ACTION_BATCHES], ids)
+            calls += 1
+        self.waiting = self._receive_all()  # nothing runs on into the next rival's turn
+        calls += len(self.waiting)
+        return calls * self.batch_size / (time.perf_counter() - start)
+
+    def close(self) -> None:
+        self.pool.close()
+
+
+class HighwayEnv:
+    """The real highway-env in `processes` processes, which never wait for one another."""
+
+    first_call = None
+
+    def __init__(self, env_id: str, processes: int, seed: int):
+        self.setting = "1 process" if processes == 1 else f"{processes} processes"
+        context = multiprocessing.get_context("spawn")  # a fork would copy thread pools in an unknown state
+        self.pipes, self.workers = [], []
+        for index in range(processes):
+            pipe, child = context.Pipe()
+            worker = context.Process(
+                target=_step_highway_env, args=(child, env_id, seed + index), daemon=True
+            )
+            worker.start()
+            child.close()  # so that a worker that fails ends the wait for it
+            self.pipes.append(pipe)
+            self.workers.append(worker)
+        for pipe in self.pipes:
+            pipe.recv()  # ready
+
+    def measure(self, seconds: float) -> float:
+        for pipe in self.pipes:
+            pipe.send(seconds)
+        return sum(pipe.recv() for pipe in self.pipes)
+
+    def close(self) -> None:
+        for pipe in self.pipes:
+            pipe.send(None)
+        for worker in self.workers:
+            worker.join()
+
+
+def _step_highway_env(pipe: Any, env_id: str, seed: int) -> None:
+    """Steps one real environment for the seconds asked for through `pipe`, until None comes."""
+    import highway_env  # noqa: F401  (registers the ids)
+
+    env = gymnasium.make(env_id)
+    env.reset(seed=seed)
+    actions = np.random.default_rng(seed).integers(env.action_space.n, size=ACTION_BATCHES).tolist()
+    env.step(actions[0])
+    pipe.send("ready")
+    while (seconds := pipe.recv()) is not None:
+        steps, start = 0, time.perf_counter()
+        while time.perf_counter() - start < seconds:
+            _, _, terminated, truncated, _ = env.step(actions[steps % ACTION_BATCHES])
+            steps += 1
+            if terminated or truncated:
+                env.reset()
+        pipe.send(steps / (time.perf_counter() - start))
+    env.close()
+
+
+def _fastest(makers: list[Any], progress: Any) -> Rival:
+    """The rival that is fastest in a short trial, rebuilt alone; the others are closed."""
+    if len(makers) == 1:
+        return makers[0]()
+    speeds, first_call = [], None
+    for make in makers:
+        rival = make()
+        first_call = first_call or rival.first_call
+        rival.measure(TRIAL_SECONDS / 4)
+        speeds.append(rival.measure(TRIAL_SECONDS))
+        progress(f"tried {rival.setting}")
+        rival.close()
+    best = makers[int(np.argmax(speeds))]()
+    best.first_call = first_call  # the first construction is the one that compiles
+    return best
+
+
+def _makers(rival: str, env_id: str, config: Config) -> list[Any]:
+    """One constructor for each setting of `rival` that is worth trying."""
+    if rival == "ours":
+        return [lambda n=n: Ours(env_id, n, config.device, config.seed) for n in config.num_envs]
+    if rival == "envpool":
+        return [lambda s=s: EnvPool(env_id, *s, config.cores, config.seed) for s in ENVPOOL_SIZES]
+    if rival == "highway-env":
+        return [lambda: HighwayEnv(env_id, 1, config.seed)]
+    if rival == "highway-env per core":
+        return [lambda: HighwayEnv(env_id, config.cores, config.seed)]
+    raise ValueError(f"unknown rival {rival!r}; choose from {', '.join(get_args(RivalName))}")
+
+
+@contextmanager
+def pinned(cores: int) -> Iterator[None]:
+    """Keeps this process and what it starts on its first `cores` cores (Linux), torch threads too."""
+    before, threads = usable_cores(), torch.get_num_threads()
+    if not 1 <= cores <= len(before):
+        raise ValueError(f"cores is {cores}; this process may use 1 to {len(before)}")
+    pin = getattr(os, "sched_setaffinity", lambda process, chosen: None)
+    pin(0, set(sorted(before)[:cores]))
+    torch.set_num_threads(cores)
+    try:
+        yield
+    finally:
+        pin(0, before)
+        torch.set_num_threads(threads)
+
+
+def measure(env_id: str, config: Config, progress: Any = lambda what: None) -> list[Timing]:
+    """Times every rival in one environment; `progress` is called with a line after each piece of work."""
+    timings, ready = [], []
+    with pinned(config.cores):
+        for name in config.rivals:
+            timing = Timing(name)
+            timings.append(timing)
+            try:
+                rival = _fastest(_makers(name, env_id, config), progress)
+            except ModuleNotFoundError as error:
+                if error.name not in ("envpool", "highway_env"):
+                    raise
+                timing.missing = NOT_INSTALLED
+                continue
+            timing.setting, timing.first_call = rival.setting, rival.first_call
+            ready.append((timing, rival))
+        for repeat in range(config.repeats):
+            shift = repeat % max(1, len(ready))
+            for timing, rival in ready[shift:] + ready[:shift]:
+                timing.steps_per_second.append(rival.measure(config.seconds))
+                progress(f"{env_id} {timing.rival}: {timing.steps_per_second[-1]:,.0f} steps/s")
+        for _, rival in ready:
+            rival.close()
+    return timings
+
+
+def _first(timings: list[Timing]) -> Timing | None:
+    """The rival others are compared with: the first that has figures."""
+    return next((timing for timing in timings if timing.steps_per_second), None)
+
+
+def as_json(machine: dict[str, Any], config: Config, results: dict[str, list[Timing]]) -> dict[str, Any]:
+    """All figures, every repeat of them, and the `machine` they come from (its provenance, taken at the start)."""
+    environments = {}
+    for env_id, timings in results.items():
+        rows = []
+        for timing in timings:
+            row = asdict(timing)
+            if timing.steps_per_second:
+                row["median"] = timing.median
+                row["first_is_faster"] = _first(timings).ratios_to(timing)
+            rows.append(row)
+        environments[env_id] = rows
+    return {"machine": machine, "config": asdict(config), "results": environments}
+
+
+def as_markdown(results: dict[str, list[Timing]]) -> str:
+    """A table of medians and ranges: steps/s, and how many times faster the first rival is."""
+    first = _first([timing for timings in results.values() for timing in timings])
+    name = first.rival if first else "first"
+    head = ["environment", "simulator", "setting", "steps/s", "range", f"{name} is faster", "range"]
+    lines = [
+        f"| {' | '.join(head)} |",
+        "|---|---|---|--:|--:|--:|--:|",
+    ]
+    for env_id, timings in results.items():
+        for timing in timings:
+            if timing.missing:
+                lines.append(f"| {env_id} | {timing.rival} | {timing.missing} | - | - | - | - |")
+                continue
+            speeds, ratios = timing.steps_per_second, _first(timings).ratios_to(timing)
+            cells = [env_id, timing.rival, timing.setting, _figure(timing.median)]
+            cells += [
+                f"{_figure(min(speeds))} to {_figure(max(speeds))}",
+                f"{_figure(statistics.median(ratios))}x",
+            ]
+            cells += [f"{_figure(min(ratios))}x to {_figure(max(ratios))}x"]
+            lines.append(f"| {' | '.join(cells)} |")
+    return "\n".join(lines)
+
+
+def _figure(value: float) -> str:
+    """Three significant digits, thousands separated."""
+    digits = 0 if value >= 100 else 1 if value >= 10 else 2
+    step = 10 ** max(0, len(str(int(value))) - 3)
+    return f"{round(value / step) * step:,.0f}" if value >= 100 else f"{value:.{digits}f}"
