@@ -1,0 +1,161 @@
+"""Action types: the spaces of highway-env, and what an action tells the ego.
+
+Source: highway_env/envs/common/action.py, 1.12.1.
+"""
+
+import itertools
+import math
+from typing import Any
+
+import numpy as np
+import torch
+from gymnasium import spaces
+
+from sim.config import require_known
+from sim.engine.drivers import MetaAction
+from sim.engine.state import Kind
+from sim.engine.vehicles import MAX_SPEED, MIN_SPEED
+
+ACCELERATION_RANGE = (-5.0, 5.0)  # m/s2
+STEERING_RANGE = (-math.pi / 4, math.pi / 4)  # rad
+TARGET_SPEEDS = (20.0, 25.0, 30.0)  # m/s, MDPVehicle.DEFAULT_TARGET_SPEEDS
+
+_CONTINUOUS_KEYS = {"acceleration_range", "steering_range", "longitudinal", "lateral", "dynamical", "clip"}
+# highway-env swallows these where they have no effect
+_IGNORED_KEYS = {"type", "target_speeds", "speed_range", "actions_per_axis"}
+
+
+class DiscreteMetaAction:
+    """Lane changes and target speeds for an MDP vehicle."""
+
+    kind = Kind.MDP
+    speed_range = (MIN_SPEED, MAX_SPEED)
+
+    def __init__(self, config: dict[str, Any]) -> None:
+        require_known(config, _CONTINUOUS_KEYS | _IGNORED_KEYS, "action key")
+        longitudinal, lateral = config.get("longitudinal", True), config.get("lateral", True)
+        if not (longitudinal or lateral):
+            raise ValueError("DiscreteMetaAction needs longitudinal or lateral actions, or both")
+        if longitudinal and lateral:
+            self.actions = tuple(MetaAction)
+        elif longitudinal:
+            self.actions = (MetaAction.SLOWER, MetaAction.IDLE, MetaAction.FASTER)
+        else:
+            self.actions = (MetaAction.LANE_LEFT, MetaAction.IDLE, MetaAction.LANE_RIGHT)
+        speeds = config.get("target_speeds")
+        self.target_speeds = np.asarray(TARGET_SPEEDS if speeds is None else speeds, dtype=float)
+        if self.target_speeds.ndim != 1 or len(self.target_speeds) < 2 or not (np.diff(self.target_speeds) > 0).all():
+            raise ValueError(f"target_speeds is {speeds!r}; it must be at least two rising speeds [m/s]")
+        self.space = spaces.Discrete(len(self.actions))
+        self.names = tuple(action.name for action in self.actions)
+
+    def encode(self, actions: torch.Tensor, meta: torch.Tensor, command: torch.Tensor) -> None:
+        """Write actions `[N]` as meta-actions into `meta` `[N, 1]`."""
+        table = torch.tensor([int(action) for action in self.actions], dtype=torch.int32, device=meta.device)
+        meta[:, 0] = table[actions]
+
+
+class ContinuousAction:
+    """Acceleration and steering in [-1, 1], mapped to their ranges."""
+
+    target_speeds = np.asarray(TARGET_SPEEDS)
+    names: tuple[str, ...] = ()
+
+    def __init__(self, config: dict[str, Any]) -> None:
+        require_known(config, _CONTINUOUS_KEYS | _IGNORED_KEYS, "action key")
+        self.longitudinal, self.lateral = config.get("longitudinal", True), config.get("lateral", True)
+        if not (self.longitudinal or self.lateral):
+            raise ValueError(f"{config['type']} needs longitudinal or lateral control, or both")
+        self.clip = config.get("clip", True)
+        self.kind = Kind.BICYCLE if config.get("dynamical", False) else Kind.VEHICLE
+        self.ranges = (
+            tuple(config.get("acceleration_range") or ACCELERATION_RANGE),
+            tuple(config.get("steering_range") or STEERING_RANGE),
+        )
+        # DiscreteAction has no such option, and highway-env swallows it there
+        speed_range = config.get("speed_range") if config["type"] == "ContinuousAction" else None
+        self.speed_range = tuple(speed_range) if speed_range else (MIN_SPEED, MAX_SPEED)
+        self.size = 2 if self.longitudinal and self.lateral else 1
+        self.space: spaces.Space = spaces.Box(-1.0, 1.0, shape=(self.size,), dtype=np.float32)
+
+    def encode(self, actions: torch.Tensor, meta: torch.Tensor, command: torch.Tensor) -> None:
+        """Write actions `[N, 1 or 2]` as acceleration [m/s2] and steering [rad] into `command` `[N, 1, 2]`.
+
+        The map is computed in the actions' own precision, as NumPy does it in highway-env.
+        """
+        if self.clip:
+            actions = actions.clamp(-1, 1)
+        axes = [axis for axis, used in enumerate((self.longitudinal, self.lateral)) if used]
+        for column, axis in enumerate(axes):
+            low, high = self.ranges[axis]
+            command[:, 0, axis] = (low + (actions[:, column] + 1) * (high - low) / 2).to(command.dtype)
+
+
+class DiscreteAction(ContinuousAction):
+    """A grid over the continuous actions, acceleration outermost."""
+
+    def __init__(self, config: dict[str, Any]) -> None:
+        super().__init__(config)
+        per_axis = config.get("actions_per_axis", 3)
+        if not isinstance(per_axis, int) or per_axis < 2:
+            raise ValueError(f"actions_per_axis is {per_axis!r}; it must be an integer of at least 2")
+        box = self.space
+        axes = np.linspace(box.low, box.high, per_axis).T
+        self._grid = torch.from_numpy(np.array(list(itertools.product(*axes)), dtype=np.float32))
+        self.space = spaces.Discrete(len(self._grid))
+        self.names = tuple(str(tuple(round(float(a), 3) for a in row)) for row in self._grid)
+
+    def encode(self, actions: torch.Tensor, meta: torch.Tensor, command: torch.Tensor) -> None:
+        """Write actions `[N]` as acceleration [m/s2] and steering [rad] into `command` `[N, 1, 2]`."""
+        super().encode(self._grid.to(command.device)[actions], meta, command)
+
+
+ACTION_TYPES = {
+    "DiscreteMetaAction": DiscreteMetaAction,
+    "ContinuousAction": ContinuousAction,
+    "DiscreteAction": DiscreteAction,
+}
+ActionType = DiscreteMetaAction | ContinuousAction | DiscreteAction
+
+
+def action_type(config: dict[str, Any]) -> ActionType:
+    """Return the action type that `config["action"]` describes.
+
+    Raises:
+        ValueError: unknown type or key, or a value out of range.
+    """
+    require_known([config.get("type", "(missing)")], ACTION_TYPES, "action type")
+    return ACTION_TYPES[config["type"]](config)
+
+
+def checked(actions: Any, space: spaces.Space, num_envs: int, device: torch.device) -> torch.Tensor:
+    """Return the actions of all worlds as a tensor on `device`: int64 `[N]`, or floats `[N, size]`.
+
+    Raises:
+        TypeError: not an array of numbers, or floats for a discrete space.
+        ValueError: wrong shape, wrong device, an action outside the space, NaN.
+    """
+    if isinstance(actions, torch.Tensor):
+        if actions.device != device:
+            raise ValueError(f"actions are on {actions.device}, the environment is on {device}")
+    else:
+        try:
+            actions = torch.as_tensor(np.asarray(actions), device=device)
+        except TypeError as error:
+            raise TypeError(f"actions must be an array of numbers, not {type(actions).__name__}") from error
+    shape = (num_envs, *space.shape)
+    if tuple(actions.shape) != shape:
+        raise ValueError(f"actions have shape {tuple(actions.shape)}; expected {shape}, one action a world")
+    if isinstance(space, spaces.Discrete):
+        if actions.is_floating_point() or actions.dtype in (torch.bool, torch.complex64):
+            raise TypeError(f"actions are {actions.dtype}; a discrete space takes integers 0 to {space.n - 1}")
+        actions = actions.long()
+        if bool(((actions < 0) | (actions >= space.n)).any()):
+            wrong = actions[(actions < 0) | (actions >= space.n)][0].item()
+            raise ValueError(f"action {wrong} is outside the space; allowed: 0 to {int(space.n) - 1}")
+        return actions
+    if not actions.is_floating_point():
+        actions = actions.to(torch.float32)
+    if not bool(actions.isfinite().all()):
+        raise ValueError("actions hold NaN or infinity; allowed: finite numbers, clipped to [-1, 1]")
+    return actions

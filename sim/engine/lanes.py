@@ -1,0 +1,360 @@
+"""Lane geometry: host descriptions of every lane type of highway-env, and the same curves as device functions.
+
+Frame: x right, y down, metres and radians; a lane's lateral coordinate grows to the right of its travel direction.
+Source: highway_env/road/lane.py and spline.py, 1.12.1.
+"""
+
+import math
+from collections.abc import Sequence
+from dataclasses import dataclass, field
+from enum import IntEnum
+from typing import Any
+
+import numpy as np
+import warp as wp
+
+DEFAULT_WIDTH = 4.0  # m
+PI = math.pi
+TWO_PI = 2 * math.pi
+HALF_PI = math.pi / 2
+VEHICLE_LENGTH = 5.0  # m, how far past its ends a lane still holds a vehicle (AbstractLane.VEHICLE_LENGTH)
+HALF_VEHICLE = VEHICLE_LENGTH / 2
+DEFAULT_SPEED_LIMIT = 20.0  # m/s
+NO_SPEED_LIMIT = -1.0  # stands for highway-env's None in the tables
+
+
+class LineType(IntEnum):
+    """Marking on one side of a lane, highway-env's values."""
+
+    NONE = 0
+    STRIPED = 1
+    CONTINUOUS = 2
+    CONTINUOUS_LINE = 3
+
+
+class Shape(IntEnum):
+    """How a lane's curve is computed on the device."""
+
+    STRAIGHT = 0
+    SINE = 1
+    CIRCULAR = 2
+    POLYLINE = 3
+
+
+
+
+@dataclass(kw_only=True)
+class Lane:
+    """What all lanes share."""
+
+    width: float = DEFAULT_WIDTH  # m
+    line_types: tuple[LineType, LineType] = (LineType.STRIPED, LineType.STRIPED)  # left, right
+    forbidden: bool = False  # may no vehicle change to this lane
+    speed_limit: float | None = DEFAULT_SPEED_LIMIT  # m/s
+    priority: int = 0  # right of way at junctions, the higher goes first
+
+
+@dataclass
+class StraightLane(Lane):
+    """A straight segment from `start` to `end` [m]."""
+
+    start: tuple[float, float]
+    end: tuple[float, float]
+
+    @property
+    def length(self) -> float:
+        """Length of the chord [m]."""
+        return float(np.linalg.norm(np.subtract(self.end, self.start)))
+
+    @property
+    def heading(self) -> float:
+        """Direction of the chord [rad]."""
+        return float(np.arctan2(self.end[1] - self.start[1], self.end[0] - self.start[0]))
+
+    @property
+    def direction(self) -> np.ndarray:
+        """Unit vector of the chord."""
+        return np.subtract(self.end, self.start) / self.length
+
+    def position(self, longitudinal: np.ndarray, lateral: np.ndarray) -> tuple[np.ndarray, np.ndarray]:
+        """Return world x and y [m] of points in lane coordinates [m]."""
+        dx, dy = self.direction
+        return self.start[0] + longitudinal * dx - lateral * dy, self.start[1] + longitudinal * dy + lateral * dx
+
+    def heading_at(self, longitudinal: np.ndarray) -> np.ndarray:
+        """Return the lane's heading [rad] at longitudinal coordinates [m]."""
+        return np.full_like(np.asarray(longitudinal, dtype=float), self.heading)
+
+
+@dataclass
+class SineLane(StraightLane):
+    """A sine around the chord: lateral offset `amplitude * sin(pulsation * s + phase)` [m, rad/m, rad]."""
+
+    amplitude: float
+    pulsation: float
+    phase: float
+
+    def position(self, longitudinal: np.ndarray, lateral: np.ndarray) -> tuple[np.ndarray, np.ndarray]:
+        """Return world x and y [m] of points in lane coordinates [m]."""
+        wave = self.amplitude * np.sin(self.pulsation * longitudinal + self.phase)
+        return super().position(longitudinal, lateral + wave)
+
+    def heading_at(self, longitudinal: np.ndarray) -> np.ndarray:
+        """Return the lane's heading [rad] at longitudinal coordinates [m]."""
+        slope = self.amplitude * self.pulsation * np.cos(self.pulsation * longitudinal + self.phase)
+        return self.heading + np.arctan(slope)
+
+
+@dataclass
+class CircularLane(Lane):
+    """An arc around `center` [m] from `start_phase` to `end_phase` [rad]."""
+
+    center: tuple[float, float]
+    radius: float
+    start_phase: float
+    end_phase: float
+    clockwise: bool = True
+
+    @property
+    def turn(self) -> int:
+        """1 for clockwise on the screen, -1 for counter-clockwise."""
+        return 1 if self.clockwise else -1
+
+    @property
+    def length(self) -> float:
+        """Length of the arc [m]."""
+        return self.radius * (self.end_phase - self.start_phase) * self.turn
+
+    def position(self, longitudinal: np.ndarray, lateral: np.ndarray) -> tuple[np.ndarray, np.ndarray]:
+        """Return world x and y [m] of points in lane coordinates [m]."""
+        phi = self.turn * longitudinal / self.radius + self.start_phase
+        radius = self.radius - lateral * self.turn
+        return self.center[0] + radius * np.cos(phi), self.center[1] + radius * np.sin(phi)
+
+    def heading_at(self, longitudinal: np.ndarray) -> np.ndarray:
+        """Return the lane's heading [rad] at longitudinal coordinates [m]; not wrapped."""
+        return self.turn * longitudinal / self.radius + self.start_phase + np.pi / 2 * self.turn
+
+
+@dataclass
+class PolyLane(Lane):
+    """A polyline through `lane_points` [m]; with boundary points the width varies along it.
+
+    Covers highway-env's `PolyLaneFixedWidth` (no boundaries) and `PolyLane`.
+    """
+
+    lane_points: Sequence[tuple[float, float]]
+    left_boundary_points: Sequence[tuple[float, float]] | None = None
+    right_boundary_points: Sequence[tuple[float, float]] | None = None
+    curve: "Polyline" = field(init=False, repr=False)
+
+    def __post_init__(self) -> None:
+        """Sample the centre line."""
+        self.curve = Polyline(self.lane_points)
+
+    @property
+    def length(self) -> float:
+        """Length of the polyline [m]."""
+        return self.curve.length
+
+    def position(self, longitudinal: np.ndarray, lateral: np.ndarray) -> tuple[np.ndarray, np.ndarray]:
+        """Return world x and y [m] of points in lane coordinates [m]."""
+        x, y = self.curve.position(longitudinal)
+        heading = self.heading_at(longitudinal)
+        return x - np.sin(heading) * lateral, y + np.cos(heading) * lateral
+
+    def heading_at(self, longitudinal: np.ndarray) -> np.ndarray:
+        """Return the lane's heading [rad] at longitudinal coordinates [m]."""
+        index = np.clip(np.floor(np.asarray(longitudinal, dtype=float)), 0, len(self.curve.poses) - 1).astype(int)
+        return np.arctan2(self.curve.poses[index, 3], self.curve.poses[index, 2])
+
+    def width_samples(self) -> np.ndarray:
+        """Return the width [m] at samples about 1 m apart; one sample where the width is fixed."""
+        if self.left_boundary_points is None or self.right_boundary_points is None:
+            return np.array([self.width])
+        samples = np.linspace(0, self.length, num=int(np.ceil(self.length)) + 1)
+        center = np.stack(self.curve.position(samples), axis=1)
+        gaps = []
+        for points in (self.left_boundary_points, self.right_boundary_points):
+            boundary = Polyline(points)
+            foot = np.stack(boundary.position(np.array([boundary.longitudinal(p) for p in center])), axis=1)
+            gaps.append(np.linalg.norm(foot - center, axis=1))
+        return np.maximum(2 * np.minimum(*gaps), DEFAULT_WIDTH)
+
+
+class Polyline:
+    """A piecewise linear curve with poses `[P, 4]` (x, y, unit tangent) 1 m apart (highway-env's `LinearSpline2D`)."""
+
+    def __init__(self, points: Sequence[tuple[float, float]]) -> None:
+        self.points = np.asarray(points, dtype=float)
+        steps = np.linalg.norm(np.diff(self.points, axis=0), axis=1)
+        self.knots = np.concatenate([[0.0], np.cumsum(steps)])
+        self.length = float(self.knots[-1])
+        x, y = self.position(np.arange(int(np.floor(self.length)) + 1, dtype=float))
+        dx, dy = np.diff(x), np.diff(y)
+        dx, dy = np.append(dx, dx[-1]), np.append(dy, dy[-1])
+        norm = np.sqrt(dx**2 + dy**2)
+        self.poses = np.stack([x, y, dx / norm, dy / norm], axis=1)
+
+    def position(self, longitudinal: np.ndarray) -> tuple[np.ndarray, np.ndarray]:
+        """Return x and y [m]; beyond the ends the first or last segment goes on."""
+        s = np.asarray(longitudinal, dtype=float)
+        k = np.clip(np.searchsorted(self.knots, s, side="right") - 1, 0, len(self.knots) - 2)
+        share = (s - self.knots[k]) / (self.knots[k + 1] - self.knots[k])
+        point = self.points[k] + share[..., None] * (self.points[k + 1] - self.points[k])
+        return point[..., 0], point[..., 1]
+
+    def longitudinal(self, point: np.ndarray) -> float:
+        """Project a point on the curve: the last pose it is not behind [m]."""
+        ahead = ((point - self.poses[:, :2]) * self.poses[:, 2:]).sum(axis=1)
+        # highway-env scans from the end and leaves out pose 0, which takes whatever remains
+        for index in range(len(ahead) - 1, 0, -1):
+            if ahead[index] >= 0:
+                return index + float(ahead[index])
+        return float(ahead[0])
+
+
+@wp.func
+def wrap_to_pi(angle: Any):
+    """Map an angle [rad] into [-pi, pi)."""
+    full = type(angle)(TWO_PI)
+    shifted = angle + type(angle)(PI)
+    return shifted - full * wp.floor(shifted / full) - type(angle)(PI)
+
+
+@wp.func
+def polyline_pose(lanes: Any, lane: int, x: Any, y: Any):
+    """Index of the last pose of a polyline that a point is not behind; pose 0 takes the rest."""
+    first = lanes.pose_first[lane]
+    pose = lanes.pose_count[lane] - 1
+    while pose > 0:
+        k = first + pose
+        ahead = (x - lanes.pose_x[k]) * lanes.pose_dx[k] + (y - lanes.pose_y[k]) * lanes.pose_dy[k]
+        if ahead >= type(x)(0.0):
+            return k
+        pose = pose - 1
+    return first
+
+
+@wp.func
+def local_coordinates(lanes: Any, lane: int, x: Any, y: Any):
+    """Return the longitudinal and lateral coordinate [m] of a point on a lane."""
+    shape = lanes.shape[lane]
+    along = x - lanes.x[lane]
+    across = y - lanes.y[lane]
+    if shape <= Shape.SINE:  # straight or sine
+        s = along * lanes.dx[lane] + across * lanes.dy[lane]
+        lateral = across * lanes.dx[lane] - along * lanes.dy[lane]
+        if shape == Shape.SINE:
+            lateral = lateral - lanes.amplitude[lane] * wp.sin(lanes.pulsation[lane] * s + lanes.phase[lane])
+        return s, lateral
+    if shape == Shape.CIRCULAR:
+        swept = wrap_to_pi(wp.atan2(across, along) - lanes.phase[lane])
+        turn = lanes.turn[lane]
+        s = turn * swept * lanes.radius[lane]
+        return s, turn * (lanes.radius[lane] - wp.sqrt(along * along + across * across))
+    k = polyline_pose(lanes, lane, x, y)
+    px = x - lanes.pose_x[k]
+    py = y - lanes.pose_y[k]
+    s = type(x)(k - lanes.pose_first[lane]) + px * lanes.pose_dx[k] + py * lanes.pose_dy[k]
+    return s, py * lanes.pose_dx[k] - px * lanes.pose_dy[k]
+
+
+@wp.func
+def heading_at(lanes: Any, lane: int, s: Any):
+    """Return a lane's heading [rad] at longitudinal coordinate `s` [m]."""
+    shape = lanes.shape[lane]
+    heading = lanes.heading[lane]
+    if shape == Shape.SINE:
+        wave = lanes.pulsation[lane] * s + lanes.phase[lane]
+        heading = heading + wp.atan(lanes.amplitude[lane] * lanes.pulsation[lane] * wp.cos(wave))
+    elif shape == Shape.CIRCULAR:
+        turn = lanes.turn[lane]
+        heading = turn * s / lanes.radius[lane] + lanes.phase[lane] + type(s)(HALF_PI) * turn
+    elif shape == Shape.POLYLINE:
+        k = lanes.pose_first[lane] + wp.clamp(int(wp.floor(s)), 0, lanes.pose_count[lane] - 1)
+        heading = wp.atan2(lanes.pose_dy[k], lanes.pose_dx[k])
+    return heading
+
+
+@wp.func
+def width_at(lanes: Any, lane: int, s: Any):
+    """Return a lane's width [m] at longitudinal coordinate `s` [m]."""
+    if lanes.shape[lane] == Shape.POLYLINE:
+        return lanes.widths[lanes.width_first[lane] + wp.clamp(int(wp.floor(s)), 0, lanes.width_count[lane] - 1)]
+    return lanes.width[lane]
+
+
+@wp.func
+def position(lanes: Any, lane: int, s: Any, lateral: Any):
+    """Return world x and y [m] of lane coordinates [m]."""
+    shape = lanes.shape[lane]
+    if shape <= Shape.SINE:
+        offset = lateral
+        if shape == Shape.SINE:
+            offset = lateral + lanes.amplitude[lane] * wp.sin(lanes.pulsation[lane] * s + lanes.phase[lane])
+        x = lanes.x[lane] + s * lanes.dx[lane] - offset * lanes.dy[lane]
+        return x, lanes.y[lane] + s * lanes.dy[lane] + offset * lanes.dx[lane]
+    if shape == Shape.CIRCULAR:
+        turn = lanes.turn[lane]
+        phi = turn * s / lanes.radius[lane] + lanes.phase[lane]
+        radius = lanes.radius[lane] - lateral * turn
+        return lanes.x[lane] + radius * wp.cos(phi), lanes.y[lane] + radius * wp.sin(phi)
+    knot = lanes.knot_first[lane]
+    last = knot + lanes.knot_count[lane] - 2
+    while knot < last and lanes.knot_s[knot + 1] <= s:
+        knot = knot + 1
+    share = (s - lanes.knot_s[knot]) / (lanes.knot_s[knot + 1] - lanes.knot_s[knot])
+    heading = heading_at(lanes, lane, s)
+    x = lanes.knot_x[knot] + share * (lanes.knot_x[knot + 1] - lanes.knot_x[knot]) - wp.sin(heading) * lateral
+    y = lanes.knot_y[knot] + share * (lanes.knot_y[knot + 1] - lanes.knot_y[knot]) + wp.cos(heading) * lateral
+    return x, y
+
+
+@wp.func
+def on_lane(lanes: Any, lane: int, s: Any, lateral: Any, margin: Any):
+    """Is a point in lane coordinates [m] on the lane, widened by `margin` [m] on each side?"""
+    reach = type(s)(VEHICLE_LENGTH)
+    if wp.abs(lateral) > width_at(lanes, lane, s) * type(s)(0.5) + margin:
+        return False
+    return s >= -reach and s < lanes.length[lane] + reach
+
+
+@wp.func
+def is_reachable_from(lanes: Any, lane: int, x: Any, y: Any):
+    """May a vehicle at (x, y) [m] change to this lane?"""
+    if lanes.forbidden[lane] != 0:
+        return False
+    s, lateral = local_coordinates(lanes, lane, x, y)
+    if wp.abs(lateral) > type(x)(2.0) * width_at(lanes, lane, s):
+        return False
+    return s >= type(x)(0.0) and s < lanes.length[lane] + type(x)(VEHICLE_LENGTH)
+
+
+@wp.func
+def after_end(lanes: Any, lane: int, x: Any, y: Any):
+    """Is (x, y) [m] within half a vehicle of the lane's end, or past it?"""
+    s, lateral = local_coordinates(lanes, lane, x, y)
+    return s > lanes.length[lane] - type(x)(HALF_VEHICLE)
+
+
+@wp.func
+def distance(lanes: Any, lane: int, x: Any, y: Any):
+    """L1 distance [m] from a point to the lane."""
+    s, lateral = local_coordinates(lanes, lane, x, y)
+    return wp.abs(lateral) + _excess(lanes, lane, s)
+
+
+@wp.func
+def distance_with_heading(lanes: Any, lane: int, x: Any, y: Any, heading: Any):
+    """L1 distance [m] plus the angle [rad] between a heading and the lane's."""
+    s, lateral = local_coordinates(lanes, lane, x, y)
+    angle = wp.abs(wrap_to_pi(heading - heading_at(lanes, lane, s)))
+    return wp.abs(lateral) + _excess(lanes, lane, s) + angle
+
+
+@wp.func
+def _excess(lanes: Any, lane: int, s: Any):
+    """How far `s` lies outside the lane's ends [m]."""
+    zero = type(s)(0.0)
+    return wp.max(s - lanes.length[lane], zero) + wp.max(-s, zero)

@@ -1,0 +1,304 @@
+"""What the ego sees: the Kinematics observation with all its options.
+
+Source: highway_env/envs/common/observation.py `KinematicObservation`, road/road.py `close_objects_to`, 1.12.1.
+"""
+
+from enum import IntEnum
+from typing import Any
+
+import numpy as np
+import torch
+import warp as wp
+from gymnasium import spaces
+
+from sim.config import require_known
+from sim.engine import lanes as lane
+from sim.engine import random
+from sim.engine.drivers import lane_distance
+from sim.engine.state import Kind
+from sim.engine.vehicles import LENGTH, MAX_SPEED
+
+PERCEPTION_DISTANCE = 5 * MAX_SPEED  # m
+BEHIND = -2 * LENGTH  # m, how far behind a vehicle is still seen without see_behind
+
+
+class Feature(IntEnum):
+    """Columns of the Kinematics observation; the names in lower case are highway-env's."""
+
+    PRESENCE = 0
+    X = 1
+    Y = 2
+    VX = 3
+    VY = 4
+    HEADING = 5
+    COS_H = 6
+    SIN_H = 7
+    COS_D = 8
+    SIN_D = 9
+    LONG_OFF = 10
+    LAT_OFF = 11
+    ANG_OFF = 12
+
+
+@wp.struct
+class Options:
+    """What the kernel needs of the observation's config."""
+
+    rows: int
+    absolute: int
+    ordered: int
+    normalize: int
+    clip: int
+    see_behind: int
+    observe_intentions: int
+    include_obstacles: int
+    features: wp.array(dtype=wp.int32)  # [F]
+    scaled: wp.array(dtype=wp.int32)  # [F], 1 where low and high hold, 2 where y is scaled by the road's lanes
+    low: wp.array(dtype=wp.float64)  # [F]
+    high: wp.array(dtype=wp.float64)
+
+
+@wp.func
+def _destination_direction(lanes: Any, world: Any, w: int, v: int):
+    """Unit vector to the end of the route's last lane; zero without a route."""
+    zero = type(world.x[w, v])(0.0)
+    last = world.route_size[w, v] - 1
+    if last < world.route_head[w, v]:
+        return zero, zero
+    on = lanes.edge_first[world.route_edge[w, v, last]] + wp.max(world.route_lane[w, v, last], 0)
+    x, y = lane.position(lanes, on, lanes.length[on], zero)
+    dx = x - world.x[w, v]
+    dy = y - world.y[w, v]
+    norm = wp.sqrt(dx * dx + dy * dy)
+    if norm == zero:
+        return zero, zero
+    return dx / norm, dy / norm
+
+
+@wp.func
+def _feature(lanes: Any, world: Any, w: int, v: int, feature: int, intentions: bool):
+    """One feature of one vehicle or object, absolute and not scaled; NaN where objects have none (`to_dict`)."""
+    x = world.x[w, v]
+    value = type(x)(1.0)
+    if feature == Feature.X:
+        value = x
+    elif feature == Feature.Y:
+        value = world.y[w, v]
+    elif feature == Feature.VX:
+        value = world.speed[w, v] * world.cos_heading[w, v]
+    elif feature == Feature.VY:
+        value = world.speed[w, v] * world.sin_heading[w, v]
+    elif feature == Feature.COS_H:
+        value = world.cos_heading[w, v]
+    elif feature == Feature.SIN_H:
+        value = world.sin_heading[w, v]
+    elif feature == Feature.COS_D or feature == Feature.SIN_D:
+        value = type(x)(0.0)
+        if intentions:
+            cos_d, sin_d = _destination_direction(lanes, world, w, v)
+            value = cos_d
+            if feature == Feature.SIN_D:
+                value = sin_d
+    elif feature != Feature.PRESENCE:
+        if world.kind[w, v] >= Kind.OBSTACLE:
+            return type(x)(wp.nan)
+        value = world.heading[w, v]
+        if feature != Feature.HEADING:
+            on = world.lane[w, v]
+            s, lateral = lane.local_coordinates(lanes, on, x, world.y[w, v])
+            if feature == Feature.LONG_OFF:
+                value = s
+            elif feature == Feature.LAT_OFF:
+                value = lateral
+            else:
+                value = lane.wrap_to_pi(value - lane.heading_at(lanes, on, s))
+    return value
+
+
+@wp.func
+def _is_close(lanes: Any, world: Any, options: Options, w: int, ego: int, other: int, gap: Any):
+    """Is `other`, `gap` m ahead of `ego` on its lane, among the things the ego may see?"""
+    dx = world.x[w, other] - world.x[w, ego]
+    dy = world.y[w, other] - world.y[w, ego]
+    if wp.sqrt(dx * dx + dy * dy) >= type(gap)(PERCEPTION_DISTANCE):
+        return False
+    is_object = world.kind[w, other] >= Kind.OBSTACLE
+    if is_object and options.include_obstacles == 0:
+        return False
+    return gap > type(gap)(BEHIND) or (options.see_behind != 0 and not is_object)
+
+
+@wp.func
+def _nearest(lanes: Any, world: Any, options: Options, w: int, ego: int, near: Any, near_gap: Any):
+    """Fill `near[w]` with the slots to observe and return how many: nearest first, or in list order."""
+    wanted = options.rows - 1
+    found = int(0)
+    if wanted == 0:
+        return found
+    for other in range(world.count[w]):
+        if other == ego:
+            continue
+        gap = lane_distance(lanes, world, w, ego, other)
+        size = wp.abs(gap)
+        if found == wanted and (options.ordered == 0 or size >= near_gap[w, wanted - 1]):
+            continue
+        if not _is_close(lanes, world, options, w, ego, other, gap):
+            continue
+        place = found
+        if found == wanted:
+            place = wanted - 1
+        else:
+            found = found + 1
+        while options.ordered != 0 and place > 0:
+            if near_gap[w, place - 1] <= size:  # stable: equals keep the list order
+                break
+            near[w, place] = near[w, place - 1]
+            near_gap[w, place] = near_gap[w, place - 1]
+            place = place - 1
+        near[w, place] = other
+        near_gap[w, place] = size
+    return found
+
+
+@wp.kernel(enable_backward=False, module="unique")
+def observe_kinematics(
+    lanes: Any,
+    world: Any,
+    model: Any,
+    options: Options,
+    mask: wp.array(dtype=wp.bool),
+    near: wp.array2d(dtype=wp.int32),
+    near_gap: wp.array2d(dtype=Any),
+    out: wp.array3d(dtype=wp.float32),
+    first: int,
+):
+    """Write the observation of the first ego of each world in `mask` into `out` `[N, rows, F]`."""
+    w = first + wp.tid()
+    if not mask[w]:
+        return
+    ego = world.ego[w, 0]
+    found = _nearest(lanes, world, options, w, ego, near, near_gap)
+    for row in range(options.rows):
+        if row > found:
+            for column in range(out.shape[2]):
+                out[w, row, column] = 0.0
+            continue
+        v = ego
+        if row > 0:
+            v = near[w, row - 1]
+        for column in range(out.shape[2]):
+            feature = options.features[column]
+            value = _feature(lanes, world, w, v, feature, row == 0 or options.observe_intentions != 0)
+            if row > 0 and options.absolute == 0 and feature >= Feature.X and feature <= Feature.VY:
+                value = value - _feature(lanes, world, w, ego, feature, True)
+            if options.scaled[column] != 0:
+                low = type(value)(options.low[column])
+                high = type(value)(options.high[column])
+                if options.scaled[column] == 2:
+                    high = type(value)(lane.DEFAULT_WIDTH) * type(value)(world.lanes_seen[w])
+                    low = -high
+                value = type(value)(-1.0) + (value - low) * type(value)(2.0) / (high - low)
+                if options.clip != 0:
+                    value = wp.clamp(value, type(value)(-1.0), type(value)(1.0))
+            out[w, row, column] = wp.float32(value)
+    if options.ordered == 0:
+        _shuffle_rows(world, w, out)
+
+
+@wp.func
+def _shuffle_rows(world: Any, w: int, out: wp.array3d(dtype=wp.float32)):
+    """`Generator.shuffle` of all rows but the ego's, from the world's own stream."""
+    last = out.shape[1] - 2
+    for k in range(last):
+        i = last - k
+        j = random.integers(world.rng, w, 0, i + 1)
+        if i != j:
+            for column in range(out.shape[2]):
+                kept = out[w, 1 + i, column]
+                out[w, 1 + i, column] = out[w, 1 + j, column]
+                out[w, 1 + j, column] = kept
+
+
+_KEYS = {
+    "type", "features", "vehicles_count", "features_range", "absolute", "order", "normalize", "clip", "see_behind",
+    "observe_intentions", "include_obstacles", "flatten",
+}  # fmt: skip
+_DEFAULT_FEATURES = ("presence", "x", "y", "vx", "vy")
+
+
+class Kinematics:
+    """A table of the ego (row 0) and the vehicles near it, float32 `[rows, F]`.
+
+    One deviation: with `vehicles_count` 1 highway-env returns all vehicles, in a shape outside its own space; here it is
+    the ego alone.
+    """
+
+    def __init__(self, config: dict[str, Any]) -> None:
+        require_known(config, _KEYS, "observation key")
+        self.features = list(config.get("features") or _DEFAULT_FEATURES)
+        require_known(self.features, [feature.name.lower() for feature in Feature], "observation feature")
+        self.rows = config.get("vehicles_count", 5)
+        if isinstance(self.rows, bool) or not isinstance(self.rows, int) or self.rows < 1:
+            raise ValueError(f"observation vehicles_count is {self.rows!r}; it must be an integer of at least 1")
+        order = config.get("order", "sorted")
+        require_known([order], ["sorted", "shuffled"], "observation order")
+        self.ranges = config.get("features_range") or {}
+        require_known(self.ranges, [feature.name.lower() for feature in Feature], "observation feature")
+        self.flags = {
+            "ordered": order == "sorted",
+            "absolute": config.get("absolute", False),
+            "normalize": config.get("normalize", True),
+            "clip": config.get("clip", True),
+            "see_behind": config.get("see_behind", False),
+            "observe_intentions": config.get("observe_intentions", False),
+            "include_obstacles": config.get("include_obstacles", True),
+        }
+        self.space = spaces.Box(-np.inf, np.inf, shape=(self.rows, len(self.features)), dtype=np.float32)
+
+    def _scaling(self) -> tuple[list[int], list[float], list[float]]:
+        """How each column is mapped to [-1, 1]: (0 not, 1 by low and high, 2 by the road's width), low, high."""
+        ranges: dict[str, tuple[float, float] | None] = {
+            "x": (-5.0 * MAX_SPEED, 5.0 * MAX_SPEED),  # m
+            "y": None,
+            "vx": (-2.0 * MAX_SPEED, 2.0 * MAX_SPEED),  # m/s
+            "vy": (-2.0 * MAX_SPEED, 2.0 * MAX_SPEED),
+        }
+        if self.ranges:
+            ranges = {name: tuple(bounds) for name, bounds in self.ranges.items()}
+        if not self.flags["normalize"]:
+            ranges = {}
+        scaled = [0 if name not in ranges else 2 if ranges[name] is None else 1 for name in self.features]
+        bounds = [ranges.get(name) or (0.0, 0.0) for name in self.features]
+        return scaled, [float(low) for low, _ in bounds], [float(high) for _, high in bounds]
+
+    def launch(self, lanes: Any, world: Any, model: Any, mask: Any, real: type, worlds: int, device: torch.device):
+        """Return (kernel, inputs) that writes into the returned tensor `[N, rows, F]`, and that tensor."""
+        options = Options()
+        options.rows = self.rows
+        for name, flag in self.flags.items():
+            setattr(options, name, int(bool(flag)))
+        place = str(device)
+        scaled, low, high = self._scaling()
+        codes = [int(Feature[name.upper()]) for name in self.features]
+        options.features = wp.array(codes, dtype=wp.int32, device=place)
+        options.scaled = wp.array(scaled, dtype=wp.int32, device=place)
+        options.low = wp.array(low, dtype=wp.float64, device=place)
+        options.high = wp.array(high, dtype=wp.float64, device=place)
+        near = wp.zeros((worlds, self.rows), dtype=wp.int32, device=place)
+        near_gap = wp.zeros((worlds, self.rows), dtype=real, device=place)
+        out = torch.zeros(worlds, *self.space.shape, dtype=torch.float32, device=device)
+        inputs = [lanes, world, model, options, mask, near, near_gap, wp.from_torch(out)]
+        return (observe_kinematics, inputs), out
+
+
+OBSERVATION_TYPES = {"Kinematics": Kinematics}
+
+
+def observation_type(config: dict[str, Any]) -> Kinematics:
+    """Return the observation type that `config["observation"]` describes.
+
+    Raises:
+        ValueError: unknown type, key or feature, or a value out of range.
+    """
+    require_known([config.get("type", "(missing)")], OBSERVATION_TYPES, "observation type")
+    return OBSERVATION_TYPES[config["type"]](config)

@@ -1,0 +1,72 @@
+"""What a scenario file must provide, and the config checks they share."""
+
+from abc import ABC, abstractmethod
+from typing import Any, ClassVar
+
+from sim.engine.network import Network
+from sim.engine.state import Kind
+from sim.world import Sizes
+
+TRAFFIC_KINDS = {
+    "highway_env.vehicle.behavior.IDMVehicle": Kind.IDM,
+    "highway_env.vehicle.behavior.LinearVehicle": Kind.LINEAR,
+    "highway_env.vehicle.behavior.AggressiveVehicle": Kind.AGGRESSIVE,
+    "highway_env.vehicle.behavior.DefensiveVehicle": Kind.DEFENSIVE,
+}
+
+
+class Scenario(ABC):
+    """A family of environments: a road, a spawn, a reward and an end. The engine's step knows none of them.
+
+    Kernels (one thread a world, `first` is the first world of the slice):
+        spawn_kernel(lanes, world, model, rules, mask, first)
+        judge_kernel(lanes, world, model, rules, mask, terms, reward, terminated, truncated, first)
+    `mask` is bool `[N]`, `terms` float64 `[N, len(rewards)]`, `reward` float64 `[N]`, the flags bool `[N]`.
+    """
+
+    rewards: ClassVar[tuple[str, ...]]  # names of the reward's terms, as in highway-env's info["rewards"]
+    optional_keys: ClassVar[frozenset[str]] = frozenset()  # config keys that have no default
+    spawn_kernel: ClassVar[Any]
+    judge_kernel: ClassVar[Any]
+
+    @abstractmethod
+    def defaults(self) -> dict[str, Any]:
+        """Return the keys this family adds to the common config."""
+
+    @abstractmethod
+    def check(self, config: dict[str, Any]) -> None:
+        """Raise ValueError for a value no scene can be built from."""
+
+    @abstractmethod
+    def sizes(self, config: dict[str, Any]) -> Sizes:
+        """Return how many slots a world needs."""
+
+    @abstractmethod
+    def network(self, config: dict[str, Any]) -> Network:
+        """Return the road."""
+
+    @abstractmethod
+    def rules(self, config: dict[str, Any], ego_kind: Kind) -> Any:
+        """Return the struct of parameters that both kernels get."""
+
+
+def traffic_kind(config: dict[str, Any]) -> Kind:
+    """Return the driver of the other vehicles that the config names."""
+    path = config["other_vehicles_type"]
+    if path not in TRAFFIC_KINDS:
+        raise ValueError(f"config['other_vehicles_type'] is {path!r}; allowed: {', '.join(TRAFFIC_KINDS)}")
+    return TRAFFIC_KINDS[path]
+
+
+def at_least(config: dict[str, Any], key: str, least: int) -> None:
+    """Raise ValueError unless an integer key has a value of at least `least`."""
+    value = config[key]
+    if isinstance(value, bool) or not isinstance(value, int) or value < least:
+        raise ValueError(f"config[{key!r}] is {value!r}; it must be an integer of at least {least}")
+
+
+def check_range(config: dict[str, Any], key: str) -> None:
+    """Raise ValueError unless a key holds two different numbers."""
+    value = config[key]
+    if len(value) != 2 or value[0] == value[1]:
+        raise ValueError(f"config[{key!r}] is {value!r}; it must be two different numbers [low, high]")

@@ -1,0 +1,292 @@
+"""Thousands of worlds behind Gymnasium's vector interface, all tensors on one device."""
+
+from collections.abc import Iterator, Sequence
+from typing import Any
+
+import gymnasium
+import numpy as np
+import torch
+import warp as wp
+from gymnasium.vector import AutoresetMode
+from gymnasium.vector.utils import batch_space
+
+from sim import actions as action_types
+from sim.config import complete, require_known, scenario
+from sim.engine.launch import Program, available_cores
+from sim.engine.random import seeded_streams
+from sim.engine.state import PRECISIONS, model_struct
+from sim.engine.step import simulate
+from sim.observations import observation_type
+from sim.world import World
+
+Info = dict[str, Any]
+
+# Below this error [m, rad] a float32 follower of a straight lane is put exactly on it: its position is not known any
+# better, and vehicles exactly on their lane cost no trigonometry. float64 keeps highway-env's asymptotic approach.
+SNAP = {"float32": 1e-4, "float64": 0.0}
+
+# IDMVehicle's, which highway-env keeps as class attributes
+DISTANCE_WANTED = 10.0  # m
+COMFORT_ACC_MAX = 3.0  # m/s2
+COMFORT_ACC_MIN = -5.0  # m/s2
+
+
+class VectorEnv(gymnasium.vector.VectorEnv):
+    """`num_envs` worlds of one id; observations, rewards and flags are torch tensors on `device`.
+
+    Seeds mean what they mean in highway-env: world i seeded with s plays the episodes that
+    `gymnasium.make(id).reset(seed=s)` plays, whatever the batch. Built by `sim.make_vec`.
+    """
+
+    def __init__(
+        self,
+        env_id: str,
+        num_envs: int,
+        device: str | torch.device = "cpu",
+        precision: str = "float32",
+        config: dict[str, Any] | None = None,
+        autoreset_mode: AutoresetMode | str = AutoresetMode.SAME_STEP,
+        threads: int | None = None,
+    ) -> None:
+        self.id = env_id.removeprefix("slipstream/")
+        self.scenario = scenario(env_id)
+        self.config = complete(env_id, config)
+        if isinstance(num_envs, bool) or not isinstance(num_envs, int) or num_envs < 1:
+            raise ValueError(f"num_envs is {num_envs!r}; it must be an integer of at least 1")
+        require_known([precision], PRECISIONS, "precision")
+        self.num_envs = num_envs
+        self.precision = precision
+        self.device = usable_device(device)
+        self.autoreset_mode = AutoresetMode(autoreset_mode)
+        self.metadata = {"autoreset_mode": self.autoreset_mode, "render_modes": []}
+        self.render_mode = None
+        self.observation_type = observation_type(self.config["observation"])
+        self.action_type = action_types.action_type(self.config["action"])
+        self.single_observation_space = self.observation_type.space
+        self.single_action_space = self.action_type.space
+        self.observation_space = batch_space(self.single_observation_space, num_envs)
+        self.action_space = batch_space(self.single_action_space, num_envs)
+        self.network = self.scenario.network(self.config)
+        self.world = World.allocate(num_envs, self.scenario.sizes(self.config), self.device, precision)
+        self.frames_per_step = int(self.config["simulation_frequency"] // self.config["policy_frequency"])
+        self._threads = threads or available_cores()
+        self._has_reset = False
+        self._allocate()
+        self._compile()
+
+    def _allocate(self) -> None:
+        n, real = self.num_envs, self.world.x.dtype
+        flags = {name: torch.zeros(n, dtype=torch.bool, device=self.device) for name in ("reset", "active", "pending")}
+        self._mask, self._active, self._pending = flags["reset"], flags["active"], flags["pending"]
+        self._all = torch.ones(n, dtype=torch.bool, device=self.device)
+        self._meta = torch.ones(n, 1, dtype=torch.int32, device=self.device)
+        self._command = torch.zeros(n, 1, 2, dtype=real, device=self.device)
+        self._terms = torch.zeros(n, len(self.scenario.rewards), dtype=torch.float64, device=self.device)
+        self._reward = torch.zeros(n, dtype=torch.float64, device=self.device)
+        self._terminated = torch.zeros(n, dtype=torch.bool, device=self.device)
+        self._truncated = torch.zeros(n, dtype=torch.bool, device=self.device)
+
+    def _model(self) -> Any:
+        model = model_struct(PRECISIONS[self.precision])()
+        model.dt = 1 / self.config["simulation_frequency"]
+        model.axis_x, model.axis_y = self.network.axis()
+        model.snap = SNAP[self.precision]
+        model.distance_wanted = DISTANCE_WANTED
+        model.comfort_acc_max = COMFORT_ACC_MAX
+        model.comfort_acc_min = COMFORT_ACC_MIN
+        model.ego_speed_min, model.ego_speed_max = self.action_type.speed_range
+        model.connected_lanes = int(bool(self.config["neighbour_vehicles_connected_lanes"]))
+        speeds = self.action_type.target_speeds
+        model.target_speeds = wp.array(speeds, dtype=PRECISIONS[self.precision], device=str(self.device))
+        return model
+
+    def _compile(self) -> None:
+        """Record the launches of a step and of a reset; Warp compiles the kernels here, or finds them in its cache."""
+        real = PRECISIONS[self.precision]
+        lanes, world, model = self.network.table(real, self.device), self.world.struct(), self._model()
+        rules = self.scenario.rules(self.config, self.action_type.kind)
+        every, masked, active = (wp.from_torch(flag) for flag in (self._all, self._mask, self._active))
+        period = 1 / self.config["policy_frequency"]
+        agents = 0 if self.config["manual_control"] else 1
+        meta, command = wp.from_torch(self._meta), wp.from_torch(self._command)
+
+        def advance(frames: int, agents: int, period: float) -> tuple:
+            return simulate, [lanes, world, model, active, agents, meta, command, frames, wp.float64(period)]
+
+        judged = [wp.from_torch(t) for t in (self._terms, self._reward, self._terminated, self._truncated)]
+        judge = (self.scenario.judge_kernel, [lanes, world, model, rules, active, *judged])
+        observe, self._observation = self.observation_type.launch(
+            lanes, world, model, active, real, self.num_envs, self.device
+        )
+        observe_all = (observe[0], [every if argument is active else argument for argument in observe[1]])
+        observe_masked = (observe[0], [masked if argument is active else argument for argument in observe[1]])
+        spawn = (self.scenario.spawn_kernel, [lanes, world, model, rules, masked])
+        self._programs = {
+            "step": self._program(advance(self.frames_per_step, agents, period), judge, observe),
+            "first frame": self._program(advance(1, agents, period)),
+            "frame": self._program(advance(1, 0, 0.0)),
+            "judge": self._program(judge, observe),
+            "reset": self._program(spawn, observe_masked),
+            "observe": self._program(observe_all),
+        }
+
+    def _program(self, *launches: tuple) -> Program:
+        return Program(launches, self.num_envs, self.device, self._threads)
+
+    def reset(
+        self, *, seed: int | Sequence[int] | None = None, options: dict[str, Any] | None = None
+    ) -> tuple[torch.Tensor, Info]:
+        """Start new episodes and return (observation `[N, ...]`, info).
+
+        Args:
+            seed: an int seeds world i with `seed + i`; a list seeds each world; None goes on with each world's stream
+                (at the first reset: fresh entropy).
+            options: `{"reset_mask": bool [N]}` resets only these worlds.
+        """
+        options = options or {}
+        require_known(options, ["reset_mask"], "reset option")
+        mask = options.get("reset_mask")
+        mask = self._all if mask is None else torch.as_tensor(mask, dtype=torch.bool, device=self.device)
+        if mask.shape != (self.num_envs,):
+            raise ValueError(f"reset_mask has shape {tuple(mask.shape)}; expected ({self.num_envs},)")
+        if seed is None and not self._has_reset:
+            seed = [int(s) for s in np.random.SeedSequence().generate_state(self.num_envs, dtype=np.uint64)]
+        if seed is not None:
+            seeds = self._seeds(seed)
+            chosen = mask.cpu().numpy().nonzero()[0]
+            rows = torch.from_numpy(seeded_streams([seeds[i] for i in chosen])).to(self.device)
+            self.world.rng[mask] = rows
+        self._has_reset = True
+        self._reset(mask)
+        self._pending &= ~mask
+        return self._observation.clone(), self._info(self._terms_now(mask))
+
+    def _seeds(self, seed: int | Sequence[int]) -> list[int]:
+        seeds = [seed + i for i in range(self.num_envs)] if isinstance(seed, (int, np.integer)) else list(seed)
+        if len(seeds) != self.num_envs:
+            raise ValueError(f"{len(seeds)} seeds for {self.num_envs} worlds; give one each, or a single int")
+        for one in seeds:
+            if isinstance(one, bool) or not isinstance(one, (int, np.integer)) or one < 0:
+                raise ValueError(f"seed {one!r} is not a non-negative integer")
+        return [int(one) for one in seeds]
+
+    def _reset(self, mask: torch.Tensor) -> None:
+        self._mask.copy_(mask)
+        self._programs["reset"]()
+
+    def _terms_now(self, mask: torch.Tensor) -> torch.Tensor:
+        """Reward terms of freshly reset worlds, for the reset's info."""
+        self._active.copy_(mask)
+        self._programs["judge"]()
+        return self._terms
+
+    def step(self, actions: Any) -> tuple[torch.Tensor, torch.Tensor, torch.Tensor, torch.Tensor, Info]:
+        """Advance every world by one policy step.
+
+        Args:
+            actions: integers `[N]` or floats `[N, size]`, tensor (on `device`) or array.
+
+        Returns:
+            observation, reward `[N]`, terminated `[N]`, truncated `[N]`, info; fresh tensors each step.
+
+        Raises:
+            TypeError, ValueError: actions of the wrong type, shape or device, outside the space, or NaN.
+        """
+        actions = self._take(actions)
+        self._programs["step"]()
+        return self._finish(actions)
+
+    def frames(self, actions: Any) -> Iterator[int]:
+        """Like `step`, but yields after every simulation frame but the last; the generator's value is step's result."""
+        actions = self._take(actions)
+        for frame in range(self.frames_per_step):
+            self._programs["frame" if frame else "first frame"]()
+            yield frame
+        self._programs["judge"]()
+        return self._finish(actions)
+
+    def _take(self, actions: Any) -> torch.Tensor:
+        if not self._has_reset:
+            raise RuntimeError("call reset before step")
+        actions = action_types.checked(actions, self.single_action_space, self.num_envs, self.device)
+        self.action_type.encode(actions, self._meta, self._command)
+        torch.logical_not(self._pending, out=self._active)
+        return actions
+
+    def _finish(self, actions: torch.Tensor) -> tuple[torch.Tensor, torch.Tensor, torch.Tensor, torch.Tensor, Info]:
+        reward = self._reward.to(self.world.x.dtype, copy=True)
+        terminated, truncated = self._terminated.clone(), self._truncated.clone()
+        info = self._info(self._terms, actions)
+        done = terminated | truncated
+        if self.autoreset_mode is AutoresetMode.SAME_STEP:
+            final = self._observation.clone()
+            observation = final
+            last = info
+            if bool(done.any()):
+                self._reset(done)
+                observation = self._observation.clone()
+                info = self._info(self._terms_now(done), actions)
+            info |= {"final_obs": final, "_final_obs": done, "final_info": dict(last), "_final_info": done}
+            return observation, reward, terminated, truncated, info
+        if self.autoreset_mode is AutoresetMode.NEXT_STEP:
+            begun = self._pending.clone()
+            if bool(begun.any()):
+                self._reset(begun)
+                reward = torch.where(begun, 0, reward)
+                terminated &= ~begun
+                truncated &= ~begun
+                info = self._info(self._terms_now(begun), actions)
+            self._pending.copy_(done & ~begun)
+        return self._observation.clone(), reward, terminated, truncated, info
+
+    def _info(self, terms: torch.Tensor, actions: torch.Tensor | None = None) -> Info:
+        ego = self.world.ego[:, :1].long()
+        info = {
+            "speed": self.world.speed.gather(1, ego)[:, 0],
+            "crashed": self.world.crashed.gather(1, ego)[:, 0],
+            "rewards": {name: terms[:, i].clone() for i, name in enumerate(self.scenario.rewards)},
+        }
+        return info if actions is None else info | {"action": actions}
+
+    def state_dict(self) -> dict[str, torch.Tensor]:
+        """Return copies of all tensors that decide what happens next."""
+        kept = {name: tensor.clone() for name, tensor in self.world.fields().items()}
+        return kept | {"pending": self._pending.clone(), "observation": self._observation.clone()}
+
+    def load_state_dict(self, state: dict[str, torch.Tensor]) -> None:
+        """Go on exactly from a `state_dict` of an environment of the same id, config and size.
+
+        Raises:
+            ValueError: a tensor is missing or of another shape.
+        """
+        targets = self.world.fields() | {"pending": self._pending, "observation": self._observation}
+        for name, target in targets.items():
+            if name not in state or state[name].shape != target.shape:
+                found = tuple(state[name].shape) if name in state else "missing"
+                raise ValueError(f"environment state {name!r} is {found}; expected shape {tuple(target.shape)}")
+        for name, target in targets.items():
+            target.copy_(state[name])
+        self._has_reset = True
+
+    def observe(self) -> torch.Tensor:
+        """Return the current observation `[N, ...]`, for worlds that were edited by hand."""
+        self._programs["observe"]()
+        return self._observation.clone()
+
+
+def usable_device(device: str | torch.device) -> torch.device:
+    """Return a torch device that exists here.
+
+    Raises:
+        ValueError: neither cpu nor a CUDA device of this machine.
+    """
+    try:
+        chosen = torch.device(device)
+    except RuntimeError:
+        chosen = torch.device("meta")
+    if chosen.type == "cuda" and (chosen.index or 0) < torch.cuda.device_count():
+        return torch.device("cuda", chosen.index or 0)
+    if chosen.type != "cpu":
+        count = torch.cuda.device_count()
+        raise ValueError(f"device {str(device)!r} is not available; allowed: cpu" + ", cuda" * bool(count))
+    return torch.device("cpu")
