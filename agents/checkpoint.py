@@ -2,7 +2,7 @@
 
     config.json             algorithm, environment, spaces, all settings, versions
     policy.safetensors      weights of the policy, for drivers
-    checkpoint.safetensors  everything training needs to go on to the same weights; its counters are in the header
+    checkpoint.safetensors  all that training needs to go on to the same weights; the header holds counters
     checkpoint.json         the same counters, for people
     metrics.csv, events.*   one row (scalar) an iteration, written by agents.run
 
@@ -15,7 +15,7 @@ import json
 import os
 import platform
 from pathlib import Path
-from typing import Any, Literal
+from typing import Any, Literal, TypeVar
 
 import safetensors
 import safetensors.torch
@@ -26,6 +26,7 @@ from agents import networks
 
 CONFIG, POLICY, METRICS = "config.json", "policy.safetensors", "metrics.csv"
 CHECKPOINT, COUNTERS = "checkpoint.safetensors", "checkpoint.json"
+ConfigType = TypeVar("ConfigType")
 PACKAGES = ("slipstream", "torch", "warp-lang", "gymnasium", "numpy")
 
 # Settings that may differ between a run and its resumption: they say when to stop, not what is learned.
@@ -39,7 +40,9 @@ def usable_device(name: str | torch.device) -> torch.device:
     except RuntimeError as error:
         raise ValueError(f"unknown device {str(name)!r}: use 'cpu', 'cuda' or 'cuda:0'") from error
     if device.type == "cuda" and (device.index or 0) >= torch.cuda.device_count():
-        raise ValueError(f"device {str(name)!r} asked for, but this machine has {torch.cuda.device_count()} GPUs")
+        raise ValueError(
+            f"device {str(name)!r} asked for, but this machine has {torch.cuda.device_count()} GPUs"
+        )
     return device
 
 
@@ -79,7 +82,7 @@ def _write_tensors(path: Path, tensors: dict[str, Tensor], header: dict[str, str
 
 
 def _owned(tensor: Tensor) -> Tensor:
-    """The tensor on the CPU and alone in its storage, as safetensors wants it; copied only where it is not."""
+    """The tensor on the CPU and alone in its storage, as safetensors wants it; copied only if need be."""
     tensor = tensor.detach().cpu()
     alone = tensor.is_contiguous() and tensor.untyped_storage().nbytes() == tensor.nbytes
     return tensor if alone else tensor.clone(memory_format=torch.contiguous_format)
@@ -100,7 +103,7 @@ def _read_tensors(path: Path) -> tuple[dict[str, Tensor], dict[str, str]]:
     _require(path)
     try:
         with safetensors.safe_open(path, framework="pt") as file:
-            return {name: file.get_tensor(name) for name in file.keys()}, file.metadata() or {}
+            return {name: file.get_tensor(name) for name in file.keys()}, file.metadata() or {}  # noqa: SIM118
     except safetensors.SafetensorError as error:
         raise ValueError(f"{path} is corrupt: {error}") from error
 
@@ -126,8 +129,10 @@ def create(run_dir: str | Path, description: dict[str, Any]) -> None:
     _write_json(Path(run_dir) / CONFIG, description)
 
 
-def save(run_dir: str | Path, policy: nn.Module, tensors: dict[str, Tensor], counters: dict[str, Any]) -> None:
-    """Writes the policy and a checkpoint. The counters travel in the tensors' file, so the two cannot disagree."""
+def save(
+    run_dir: str | Path, policy: nn.Module, tensors: dict[str, Tensor], counters: dict[str, Any]
+) -> None:
+    """Writes the policy and a checkpoint; its counters travel in the tensors' file, so the two agree."""
     run_dir = Path(run_dir)
     _write_tensors(run_dir / CHECKPOINT, tensors, {"counters": json.dumps(counters)})
     _write_json(run_dir / COUNTERS, counters)
@@ -135,7 +140,7 @@ def save(run_dir: str | Path, policy: nn.Module, tensors: dict[str, Tensor], cou
 
 
 def load(run_dir: str | Path) -> tuple[dict[str, Tensor], dict[str, Any]]:
-    """The tensors and counters of the last checkpoint; FileNotFoundError or ValueError with one clear line."""
+    """The tensors and counters of the last checkpoint; FileNotFoundError or ValueError if there is none."""
     path = Path(run_dir) / CHECKPOINT
     tensors, header = _read_tensors(path)
     try:
@@ -154,15 +159,31 @@ def load_config(run_dir: str | Path) -> dict[str, Any]:
     return content
 
 
+def restored(config_type: type[ConfigType], stored: dict[str, Any]) -> ConfigType:
+    """The algorithm's settings from their place in `config.json`; ValueError if they are not its settings."""
+    try:
+        network = networks.Config(**_tuples(stored["network"]))
+        return config_type(**_tuples(stored) | {"network": network})
+    except (KeyError, TypeError) as error:
+        raise ValueError(f"{CONFIG} holds settings of another version: {error}") from error
+
+
+def run_environment(run_dir: str | Path) -> tuple[str, dict[str, Any]]:
+    """The environment's id and config that a run was trained in."""
+    env = load_config(run_dir)["env"]
+    return env["id"], env["config"]
+
+
 def check_same_run(run_dir: str | Path, description: dict[str, Any]) -> None:
     """ValueError naming the first setting in which a resumption differs from the run in the folder."""
     stored = _flat(load_config(run_dir) | {"versions": {}})
-    asked = _flat(json.loads(json.dumps(description | {"versions": {}}, default=lambda value: value.tolist())))
+    asked = _flat(
+        json.loads(json.dumps(description | {"versions": {}}, default=lambda value: value.tolist()))
+    )
     for key in sorted(stored.keys() | asked.keys()):
         if stored.get(key) != asked.get(key) and key.rpartition(".")[2] not in BUDGET_FIELDS:
-            raise ValueError(
-                f"cannot resume {run_dir} with another {key}: it has {stored.get(key)!r}, asked {asked.get(key)!r}"
-            )
+            old, new = stored.get(key), asked.get(key)
+            raise ValueError(f"cannot resume {run_dir} with another {key}: it has {old!r}, asked for {new!r}")
 
 
 def _flat(content: dict[str, Any], prefix: str = "") -> dict[str, Any]:
@@ -179,13 +200,17 @@ def prefixed(prefix: str, tensors: dict[str, Tensor]) -> dict[str, Tensor]:
 
 def part(prefix: str, tensors: dict[str, Tensor]) -> dict[str, Tensor]:
     """The tensors saved under `prefix.name`, by their names alone."""
-    return {name[len(prefix) + 1 :]: tensor for name, tensor in tensors.items() if name.startswith(prefix + ".")}
+    return {
+        name[len(prefix) + 1 :]: tensor for name, tensor in tensors.items() if name.startswith(prefix + ".")
+    }
 
 
 def optimizer_tensors(optimizer: torch.optim.Optimizer) -> dict[str, Tensor]:
     """The optimizer's state as named tensors: `parameter number.field`."""
     state = optimizer.state_dict()["state"]
-    return {f"{number}.{field}": tensor for number, fields in state.items() for field, tensor in fields.items()}
+    return {
+        f"{number}.{field}": tensor for number, fields in state.items() for field, tensor in fields.items()
+    }
 
 
 def load_optimizer(optimizer: torch.optim.Optimizer, tensors: dict[str, Tensor]) -> None:
@@ -216,12 +241,22 @@ class LearnedDriver:
 
     @torch.no_grad()
     def act(self, observation: Any) -> Tensor:
-        """Observations [N, ...] (torch or NumPy) to actions: int64 [N], or float32 [N, A] within the action Box."""
+        """Observations [N, ...] (torch or NumPy) to actions: int64 [N], or float32 [N, A] within the Box."""
+        return self.policy.greedy(self._checked(observation))
+
+    @torch.no_grad()
+    def scores(self, observation: Any) -> tuple[str, Tensor]:
+        """What the figures are, and one an action, [N, A]: probabilities, Q values, or means."""
+        return self.policy.scores(self._checked(observation))
+
+    def _checked(self, observation: Any) -> Tensor:
         observation = torch.as_tensor(observation, dtype=torch.float32, device=self.device)
         expected = tuple(self.config["spaces"]["observation"])
         if tuple(observation.shape[1:]) != expected:
-            raise ValueError(f"this policy takes observations [N, {expected}], got shape {list(observation.shape)}")
-        return self.policy.greedy(observation)
+            raise ValueError(
+                f"this policy takes observations [N, {expected}], got shape {list(observation.shape)}"
+            )
+        return observation
 
 
 def load_policy(run_dir: str | Path, device: str | torch.device = "cpu") -> LearnedDriver:
@@ -245,8 +280,8 @@ def load_policy(run_dir: str | Path, device: str | torch.device = "cpu") -> Lear
 
 def build_policy(content: dict[str, Any]) -> networks.ActorCritic | networks.QNetwork:
     """An untrained policy of the shape that `config.json` describes."""
-    spaces = networks.Spaces(**{name: _tuple(value) for name, value in content["spaces"].items()})
-    network = networks.Config(**{name: _tuple(value) for name, value in content["config"]["network"].items()})
+    spaces = networks.Spaces(**_tuples(content["spaces"]))
+    network = networks.Config(**_tuples(content["config"]["network"]))
     generator = torch.Generator().manual_seed(content["config"]["seed"])
     if content["algo"] == "ppo":
         return networks.ActorCritic(network, spaces, generator)
@@ -255,5 +290,6 @@ def build_policy(content: dict[str, Any]) -> networks.ActorCritic | networks.QNe
     raise ValueError(f"unknown algorithm {content['algo']!r}: expected 'ppo' or 'dqn'")
 
 
-def _tuple(value: Any) -> Any:
-    return tuple(value) if isinstance(value, list) else value
+def _tuples(content: dict[str, Any]) -> dict[str, Any]:
+    """JSON knows no tuples: lists become them again."""
+    return {name: tuple(value) if isinstance(value, list) else value for name, value in content.items()}

@@ -3,9 +3,11 @@
 Shapes: B samples (worlds, or a mini-batch), K rows (the ego and tracked vehicles), F features, A actions
 (their number if discrete, their dimension if continuous), D width of the torso's output, H attention heads.
 
-Source of ego-attention: Leurent and Mercat, "Social Attention for Autonomous Decision-Making in Dense Traffic", 2019.
+Source of ego-attention: Leurent and Mercat 2019, "Social Attention for Autonomous Decision-Making in Dense
+Traffic".
 """
 
+import itertools
 import math
 from dataclasses import dataclass
 from typing import Any, Literal
@@ -25,7 +27,7 @@ class Config:
     """Shape of a network."""
 
     torso: Literal["mlp", "attention"] = "mlp"
-    """mlp: flattened observation; attention: the ego row attends to the vehicle rows (needs [K, F] observations)."""
+    """mlp: flattened observation; attention: the ego row attends to all rows (observations [K, F])."""
     hidden: tuple[int, ...] = (128, 128)
     """Units of each hidden layer (attention: of the layers that embed one row)."""
     heads: int = 2
@@ -43,7 +45,7 @@ class Spaces:
     observation: tuple[int, ...]
     """Shape of one observation."""
     presence: int | None
-    """Column of [K, F] observations that is 0 where a row holds no vehicle; None if there is no such column."""
+    """Column of [K, F] observations that is 0 where a row holds no vehicle; None without such a column."""
     actions: int
     """Number of discrete actions, or dimension of the continuous one."""
     continuous: bool
@@ -55,7 +57,7 @@ class Spaces:
 
 
 def spaces_of(envs: gymnasium.vector.VectorEnv) -> Spaces:
-    """Returns the spaces of one world of `envs`; ValueError if a space is of a kind no learner here can use."""
+    """Returns the spaces of one world of `envs`; ValueError if no learner here can use them."""
     observation, action = envs.single_observation_space, envs.single_action_space
     if not isinstance(observation, gymnasium.spaces.Box):
         raise ValueError(f"observation space must be a Box, got {observation}")
@@ -77,8 +79,10 @@ def _presence_column(env_config: dict[str, Any]) -> int | None:
     return features.index("presence") if "presence" in features else None
 
 
-def _linear(inputs: int, outputs: int, gain: float, generator: torch.Generator, bias: bool = True) -> nn.Linear:
-    """A linear layer with orthogonal weights drawn from `generator` and zero bias; leaves torch's global RNG alone."""
+def _linear(
+    inputs: int, outputs: int, gain: float, generator: torch.Generator, bias: bool = True
+) -> nn.Linear:
+    """A linear layer of orthogonal weights drawn from `generator`, not torch's global RNG; zero bias."""
     layer = nn.utils.skip_init(nn.Linear, inputs, outputs, bias=bias)
     nn.init.orthogonal_(layer.weight, gain, generator=generator)
     if bias:
@@ -90,7 +94,7 @@ def _layers(sizes: tuple[int, ...], activation: str, generator: torch.Generator)
     """Linear layers of the given sizes, each followed by the non-linearity."""
     function = {"tanh": nn.Tanh, "relu": nn.ReLU}[activation]
     modules: list[nn.Module] = []
-    for inputs, outputs in zip(sizes[:-1], sizes[1:], strict=True):
+    for inputs, outputs in itertools.pairwise(sizes):
         modules += [_linear(inputs, outputs, math.sqrt(2.0), generator), function()]
     return nn.Sequential(*modules)
 
@@ -108,7 +112,7 @@ class MlpTorso(nn.Module):
 
 
 class EgoAttention(nn.Module):
-    """The ego row queries all rows; absent vehicles get no weight, so neither their values nor the order of rows matter.
+    """The ego row queries all rows; the others' order does not matter, and absent vehicles get no weight.
 
     Only the ego asks, so keys and values of single rows are never formed: q . (W_k t) = (W_k' q) . t, and the
     weighted mean of W_v t is W_v times the weighted mean of t. Same numbers, a quarter of the work at K = 5.
@@ -117,7 +121,9 @@ class EgoAttention(nn.Module):
     def __init__(self, config: Config, spaces: Spaces, generator: torch.Generator):
         super().__init__()
         if len(spaces.observation) != 2:
-            raise ValueError(f"the attention torso needs [K, F] observations, got shape {list(spaces.observation)}")
+            raise ValueError(
+                f"the attention torso needs [K, F] observations, got shape {list(spaces.observation)}"
+            )
         width = config.hidden[-1]
         if config.heads < 1 or width % config.heads:
             raise ValueError(f"heads={config.heads} must divide the last of hidden={list(config.hidden)}")
@@ -158,12 +164,14 @@ class EgoAttention(nn.Module):
 
 def _torso(config: Config, spaces: Spaces, generator: torch.Generator) -> nn.Module:
     if not config.hidden or min(config.hidden) < 1:
-        raise ValueError(f"hidden must name at least one layer of at least one unit, got {list(config.hidden)}")
+        raise ValueError(
+            f"hidden must name at least one layer of at least one unit, got {list(config.hidden)}"
+        )
     return {"mlp": MlpTorso, "attention": EgoAttention}[config.torso](config, spaces, generator)
 
 
 class ActorCritic(nn.Module):
-    """A stochastic policy and a state value; categorical, or a diagonal Gaussian whose samples are clipped to the Box."""
+    """A stochastic policy (categorical, or a diagonal Gaussian clipped to the Box) and a state value."""
 
     def __init__(self, config: Config, spaces: Spaces, generator: torch.Generator):
         super().__init__()
@@ -179,7 +187,7 @@ class ActorCritic(nn.Module):
             self.register_buffer("high", torch.tensor(spaces.high), persistent=False)
 
     def act(self, observation: Tensor, generator: torch.Generator) -> tuple[Tensor, Tensor]:
-        """Samples actions: int64 [B], or float [B, A] still to be clipped by `bounded`; and their log-probability [B]."""
+        """Samples actions, int64 [B] or float [B, A] to be clipped by `bounded`, and log-probabilities [B]."""
         output = self.actor_head(self.actor_torso(observation))
         if self.spaces.continuous:
             noise = torch.empty_like(output).normal_(generator=generator)
@@ -200,13 +208,18 @@ class ActorCritic(nn.Module):
         output = self.actor_head(self.actor_torso(observation))
         return self.bounded(output) if self.spaces.continuous else output.argmax(-1)
 
+    def scores(self, observation: Tensor) -> tuple[str, Tensor]:
+        """A label and a figure per action, [B, A]: its probability, or the mean of each component."""
+        output = self.actor_head(self.actor_torso(observation))
+        return ("mean", output) if self.spaces.continuous else ("probability", output.softmax(-1))
+
     def value(self, observation: Tensor) -> Tensor:
         """[B]."""
         torso = self.critic_torso if self.critic_torso is not None else self.actor_torso
         return self.critic_head(torso(observation)).squeeze(-1)
 
     def evaluate(self, observation: Tensor, actions: Tensor) -> tuple[Tensor, Tensor, Tensor]:
-        """Log-probability of `actions`, entropy of the policy and value of the state, each [B], with gradients."""
+        """Log-probability of `actions`, entropy of the policy and value of the state, [B] each."""
         hidden = self.actor_torso(observation)
         output = self.actor_head(hidden)
         hidden = hidden if self.critic_torso is None else self.critic_torso(observation)
@@ -246,3 +259,7 @@ class QNetwork(nn.Module):
     def greedy(self, observation: Tensor) -> Tensor:
         """The action of highest value: int64 [B]."""
         return self(observation).argmax(-1)
+
+    def scores(self, observation: Tensor) -> tuple[str, Tensor]:
+        """A label and a figure per action, [B, A]: its value."""
+        return "Q value", self(observation)

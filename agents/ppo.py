@@ -1,7 +1,7 @@
 """Proximal policy optimisation (Schulman et al. 2017) on batched worlds, without leaving their device.
 
-Read from the bottom: `train` collects a rollout, turns it into advantages with `gae` and improves the policy with
-`update`, until the budget is used up.
+Read from the bottom: `train` collects a rollout, turns it into advantages with `gae` and improves the policy
+with `update`, until the budget is used up.
 
 Shapes: T steps of a rollout, N worlds, B = T * N samples, S one observation's shape.
 """
@@ -45,7 +45,7 @@ class Config:
     epochs: int = 4
     """Passes over each rollout."""
     minibatch_size: int = 4096
-    """Samples per gradient step, at least; rollouts are cut into equal parts of this size or slightly more."""
+    """Samples per gradient step, at least; rollouts are cut into equal parts."""
     clip_range: float = 0.2
     """Change of the action's probability ratio beyond which the objective is flat."""
     value_clip_range: float | None = None
@@ -91,8 +91,9 @@ def gae(
 ) -> Tensor:
     """Generalised advantage estimates (Schulman et al. 2016), [T, N] as all inputs.
 
-    `next_values` are those of the observations before any reset. They count unless the step terminated: a truncated
-    episode would have gone on. At either end the sum over later steps stops, because the next row is another episode.
+    `next_values` are those of the observations before any reset. They count unless the step terminated: a
+    truncated episode would have gone on. At either end the sum over later steps stops, for the next row is
+    another episode.
     """
     delta = rewards + gamma * next_values * ~terminated - values
     carry = gamma * gae_lambda * ~(terminated | truncated)
@@ -189,7 +190,9 @@ class Learner:
             actions, log_probs = self.policy.act(self.observation, self.generator)
             rollout.observations[t] = self.observation
             rollout.actions[t], rollout.log_probs[t] = actions, log_probs
-            self.observation, reward, terminated, truncated, info = self.envs.step(self.policy.bounded(actions))
+            self.observation, reward, terminated, truncated, info = self.envs.step(
+                self.policy.bounded(actions)
+            )
             rollout.final_observations[t] = info["final_obs"]
             rollout.rewards[t], rollout.terminated[t], rollout.truncated[t] = reward, terminated, truncated
             run.record(reward, terminated, truncated, info)
@@ -206,20 +209,24 @@ class Learner:
         rewards = rollout.rewards * config.reward_scale
         ends = (rollout.terminated, rollout.truncated)
         advantages = gae(rewards, values, next_values, *ends, config.gamma, config.gae_lambda)
-        rows = (rollout.observations, rollout.actions, rollout.log_probs, values, advantages, advantages + values)
+        seen_and_done = (rollout.observations, rollout.actions, rollout.log_probs)
+        rows = (*seen_and_done, values, advantages, advantages + values)
         return Samples(*(tensor.flatten(0, 1) for tensor in rows))
 
     def update(self, samples: Samples, progress: float) -> dict[str, float]:
-        """Improves the policy on one rollout, `progress` (0 .. 1) of the way through the budget; returns the losses."""
+        """Improves the policy on one rollout, `progress` (0 .. 1) into the budget; returns the losses."""
         config = self.config
         final = config.entropy_coef if config.entropy_coef_final is None else config.entropy_coef_final
         entropy_coef = linear(config.entropy_coef, final, progress)
-        learning_rate = linear(config.learning_rate, 0.0 if config.anneal_learning_rate else config.learning_rate, progress)
+        rate = config.learning_rate
+        learning_rate = linear(rate, 0.0, progress) if config.anneal_learning_rate else rate
         for group in self.optimizer.param_groups:
             group["lr"] = learning_rate
         sums, steps, epochs = torch.zeros(5, device=self.device), 0, 0
-        for epochs in range(1, config.epochs + 1):
-            kl, parts = torch.zeros((), device=self.device), minibatches(samples, config.minibatch_size, self.generator)
+        while epochs < config.epochs:
+            epochs += 1
+            kl = torch.zeros((), device=self.device)
+            parts = minibatches(samples, config.minibatch_size, self.generator)
             for batch in parts:
                 loss, terms = self._loss(batch, entropy_coef)
                 self.optimizer.zero_grad(set_to_none=True)
@@ -272,7 +279,8 @@ def train(
         config: settings.
         envs: batched environments whose tensors live on `envs.device`.
         run_dir: folder for weights, checkpoints and metrics; None writes nothing.
-        resume: go on from the checkpoint in `run_dir`, to the same weights as if never stopped (step budget, CPU).
+        resume: go on from the checkpoint in `run_dir`; on CPU, with a step budget, to the same weights as if
+            never stopped.
         show_progress: whether to show the progress line.
         on_iteration: called with each iteration's metrics; may raise KeyboardInterrupt to stop.
 

@@ -25,7 +25,7 @@ DEFAULT_TOTAL_STEPS = 5_000_000
 """Environment steps of a run for which neither a step nor a time budget is given."""
 
 WINDOW_EPISODES = 100
-"""Logged returns and rates are means over the last iterations that hold at least this many finished episodes."""
+"""Logged returns and rates are means over the last iterations that hold this many finished episodes."""
 
 
 class Learner(Protocol):
@@ -54,7 +54,7 @@ class EpisodeStatistics:
         self.window: collections.deque[list[float]] = collections.deque()
 
     def record(self, reward: Tensor, terminated: Tensor, truncated: Tensor, info: dict[str, Any]) -> None:
-        """Adds one step of every world, [N] each. Without info, an episode that terminates counts as a crash."""
+        """Adds one step of every world, [N] each. If info names no crashes, termination counts as one."""
         last = info.get("final_info", info)
         done = terminated | truncated
         self.returns += reward
@@ -140,15 +140,16 @@ class Metrics:
                 self._rows = csv.DictWriter(self._file, fieldnames=list(row))
                 if self._file.tell() == 0:
                     self._rows.writeheader()
-            self._rows.writerow({name: f"{value:.6g}" if isinstance(value, float) else value for name, value in row.items()})
+            self._rows.writerow(
+                {name: f"{value:.6g}" if isinstance(value, float) else value for name, value in row.items()}
+            )
             self._file.flush()
             for name, value in row.items():
                 self._events.add_scalar(name, value, int(row["steps"]))
-        self._bar.set_postfix_str(
-            f"{row['steps'] / 1e6:.2f}M steps, {row['steps_per_s']:,.0f} steps/s, return {row['episode_return']:.2f}, "
-            f"crashes {100 * row['crash_rate']:.1f} %, speed {row['speed']:.1f} m/s",
-            refresh=False,
-        )
+        line = f"{row['steps'] / 1e6:.2f}M steps, {row['steps_per_s']:,.0f} steps/s"
+        line += f", return {row['episode_return']:.2f}, crashes {100 * row['crash_rate']:.1f} %"
+        line += f", speed {row['speed']:.1f} m/s" if row["speed"] == row["speed"] else ""
+        self._bar.set_postfix_str(line, refresh=False)
         self._bar.update(min(progress, 1.0) - self._bar.n)
 
     def close(self) -> None:
@@ -163,10 +164,12 @@ def _drop_rows_after(path: Path, steps: int) -> None:
     """Forgets rows written after the checkpoint that a run resumes from: they will be written again."""
     if not path.exists():
         return
-    lines = path.read_text().splitlines()
-    kept = lines[:1] + [line for line in lines[1:] if line.split(",", 1)[0].isdigit() and int(line.split(",", 1)[0]) <= steps]
+    header, *rows = path.read_text().splitlines() or [""]
+    # A row that a kill cut short has fewer columns.
+    whole = [row for row in rows if row.count(",") == header.count(",")]
+    kept = [header] + [row for row in whole if int(row.split(",", 1)[0]) <= steps]
     temporary = path.with_name(path.name + ".tmp")
-    temporary.write_text("".join(line + "\n" for line in kept))
+    temporary.write_text("".join(row + "\n" for row in kept))
     os.replace(temporary, path)
 
 
@@ -206,7 +209,7 @@ class Run:
         self.statistics = EpisodeStatistics(envs.num_envs, envs.device)
         self.steps = self.iterations = 0
         self.finished = False
-        """Whether the loop should end: the budget is used up, or a stop was asked for. Settled at iterations' ends."""
+        """Whether the loop should end (budget used up, or a stop asked for); settled as iterations end."""
         self.saved: dict[str, Tensor] | None = None
         self._elapsed_before_s = 0.0
         if resume:
@@ -245,7 +248,9 @@ class Run:
             self.envs.load_state_dict(checkpoint.part("envs", self.saved))
         except (KeyError, RuntimeError) as error:
             reason = str(error).strip().splitlines()[0]
-            raise ValueError(f"{self.run_dir}: {checkpoint.CHECKPOINT} does not fit this run: {reason}") from error
+            raise ValueError(
+                f"{self.run_dir}: {checkpoint.CHECKPOINT} does not fit this run: {reason}"
+            ) from error
         self.saved = None
 
     @property
@@ -255,7 +260,7 @@ class Run:
 
     @property
     def progress(self) -> float:
-        """Share of the budget used, 0 .. 1: of steps alone if no time limit is set, so that schedules are exact."""
+        """Share of the budget used, 0 .. 1; without a time limit it counts steps alone, and is repeatable."""
         used = 0.0 if self.total_steps is None else self.steps / self.total_steps
         if self.time_limit_s is not None:
             used = max(used, self.elapsed_s / self.time_limit_s)
@@ -290,16 +295,24 @@ class Run:
         except KeyboardInterrupt:
             self._interrupt.requested = True
         self.finished = self._interrupt.requested or self._out_of_budget()
-        if self.run_dir is not None and (self.finished or now - self._last_checkpoint >= self.checkpoint_every_s):
+        if self.run_dir is not None and (
+            self.finished or now - self._last_checkpoint >= self.checkpoint_every_s
+        ):
             self.save(learner)
             self._last_checkpoint = time.perf_counter()
         if self.finished and self._interrupt.requested and self.show_progress:
-            where = "nothing was saved" if self.run_dir is None else f"resume with the checkpoint in {self.run_dir}"
+            where = (
+                "nothing was saved"
+                if self.run_dir is None
+                else f"resume with the checkpoint in {self.run_dir}"
+            )
             tqdm.tqdm.write(f"interrupted after {self.steps:,} steps: {where}", file=sys.stderr)
 
     def save(self, learner: Learner) -> None:
         """Writes the policy and a checkpoint now."""
-        tensors = checkpoint.prefixed("learner", learner.state()) | checkpoint.prefixed("envs", self.envs.state_dict())
+        tensors = checkpoint.prefixed("learner", learner.state()) | checkpoint.prefixed(
+            "envs", self.envs.state_dict()
+        )
         tensors |= {"run.returns": self.statistics.returns, "run.lengths": self.statistics.lengths}
         counters = {"steps": self.steps, "iterations": self.iterations, "elapsed_s": self.elapsed_s}
         checkpoint.save(self.run_dir, learner.policy, tensors, counters)

@@ -1,4 +1,4 @@
-"""A stand-in for the environments: say back what you see. It keeps the contract of `sim.make_vec`, in torch alone."""
+"""A stand-in for the environments: say back what you see. It keeps the contract of `sim.make_vec`."""
 
 from typing import Any
 
@@ -11,13 +11,15 @@ from torch import Tensor
 class IdentityEnvs(gymnasium.vector.VectorEnv):
     """Reward 1 for the action that equals the observation; episodes are cut after `length` steps.
 
-    Discrete: the observation is a one-hot row of `size`, and the last symbol answered with symbol 0 terminates
-    (crashes). Continuous: the observation is a number in -1 .. 1, and the reward falls with the square of the error.
+    Discrete: the observation is a one-hot row of `size`, and answering the last symbol with symbol 0
+    terminates (crashes). Continuous: it is a number in -1 .. 1, and the reward falls with the squared error.
     """
 
     metadata = {"autoreset_mode": gymnasium.vector.AutoresetMode.SAME_STEP}
 
-    def __init__(self, num_envs: int, size: int = 4, length: int = 8, continuous: bool = False, device: str = "cpu"):
+    def __init__(
+        self, num_envs: int, size: int = 4, length: int = 8, continuous: bool = False, device: str = "cpu"
+    ):
         self.num_envs, self.size, self.length, self.continuous = num_envs, size, length, continuous
         self.device = torch.device(device)
         self.id, self.precision, self.config = "identity", "float32", {"size": size, "length": length}
@@ -42,7 +44,7 @@ class IdentityEnvs(gymnasium.vector.VectorEnv):
         else:
             assert actions.shape == (self.num_envs,) and actions.dtype == torch.int64
             reward = (actions == self.symbol).float()
-            terminated = (self.symbol == self.size - 1) & (actions == 0)
+            terminated = (self.symbol == self.size - 1) & (actions == 0) & (self.size > 1)
         self.age = self.age + 1
         truncated = self.age >= self.length
         self._draw()
@@ -52,7 +54,12 @@ class IdentityEnvs(gymnasium.vector.VectorEnv):
         before = self.symbol
         self._draw()
         self.symbol = torch.where(done, self.symbol, before)
-        info = {"crashed": terminated, "final_obs": final, "_final_obs": done, "final_info": {"crashed": terminated}}
+        info = {
+            "crashed": terminated,
+            "final_obs": final,
+            "_final_obs": done,
+            "final_info": {"crashed": terminated},
+        }
         return self._observation(), reward, terminated, truncated, info
 
     def state_dict(self) -> dict[str, Tensor]:

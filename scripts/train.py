@@ -1,0 +1,83 @@
+"""Train a driver with PPO or DQN in our simulator and leave it in a run folder.
+
+python scripts/train.py --algo ppo --env highway-fast-v0 --out runs/x --time-limit-s 120
+python scripts/train.py --out runs/x --resume
+"""
+
+import argparse
+import json
+import sys
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any, Generic, Literal, TypeVar
+
+import tyro
+
+import sim
+from agents import checkpoint, dqn, ppo
+
+ALGORITHMS: dict[str, Any] = {"ppo": ppo, "dqn": dqn}
+Config = TypeVar("Config")
+
+
+@dataclass(frozen=True)
+class Arguments(Generic[Config]):
+    """Train a driver. The settings of the algorithm (--algo ppo --help, --algo dqn --help) follow these."""
+
+    config: tyro.conf.OmitArgPrefixes[Config]
+    algo: Literal["ppo", "dqn"] = "ppo"
+    """Learning algorithm."""
+    env: str = "highway-fast-v0"
+    """Environment id."""
+    out: Path = Path("runs/train")
+    """Run folder; must be new, or hold the run to --resume."""
+    num_envs: int | None = None
+    """Worlds; the algorithm's own number if left out."""
+    env_config: Path | None = None
+    """JSON file with an environment config."""
+    device: str = "cpu"
+    precision: Literal["float32", "float64"] = "float32"
+    resume: bool = False
+    """Go on from the checkpoint in --out, with its settings; only budgets and device may change."""
+
+
+def main(arguments: Arguments) -> None:
+    """Builds the environments and trains."""
+    device, algorithm = checkpoint.usable_device(arguments.device), ALGORITHMS[arguments.algo]
+    env, num_envs, precision = arguments.env, arguments.num_envs or algorithm.NUM_ENVS, arguments.precision
+    env_config = json.loads(arguments.env_config.read_text()) if arguments.env_config else None
+    if arguments.resume:
+        stored = checkpoint.load_config(arguments.out)["env"]
+        env, env_config, num_envs, precision = (stored[k] for k in ("id", "config", "num_envs", "precision"))
+    else:
+        checkpoint.check_free(arguments.out)
+    envs = sim.make_vec(env, num_envs=num_envs, device=str(device), precision=precision, config=env_config)
+    algorithm.train(arguments.config, envs, arguments.out, arguments.resume)
+    print(f"driver in {arguments.out}; judge it with: python scripts/evaluate.py {arguments.out}")
+
+
+def parse() -> Arguments:
+    """The command line; a run to resume supplies the algorithm and the defaults of its settings."""
+    first = argparse.ArgumentParser(add_help=False)
+    first.add_argument("--algo", choices=ALGORITHMS)
+    first.add_argument("--out", type=Path, default=Arguments.out)
+    first.add_argument("--resume", action="store_true")
+    known, _ = first.parse_known_args()
+    algo = known.algo or "ppo"
+    config = ALGORITHMS[algo].Config()
+    if known.resume:
+        stored = checkpoint.load_config(known.out)
+        if known.algo not in (None, stored["algo"]):
+            raise ValueError(f"the run in {known.out} was trained with {stored['algo']}, not {known.algo}")
+        algo = stored["algo"]
+        config = checkpoint.restored(ALGORITHMS[algo].Config, stored["config"])
+    return tyro.cli(Arguments[type(config)], default=Arguments(config, algo))
+
+
+if __name__ == "__main__":
+    try:
+        main(parse())
+    except (ValueError, TypeError, OSError) as error:
+        sys.exit(f"error: {error}")
+    except KeyboardInterrupt:
+        sys.exit("interrupted")

@@ -1,0 +1,169 @@
+"""The networks: what attention may and may not see, and probabilities checked against torch's own."""
+
+import gymnasium
+import numpy as np
+import pytest
+import torch
+from torch.nn import functional
+
+from agents import networks
+from tests.agents.identity import IdentityEnvs
+
+ATTENTION = networks.Config(torso="attention", hidden=(16, 16), heads=2)
+KINEMATICS = networks.Spaces((5, 5), presence=0, actions=3, continuous=False)
+STEERING = networks.Spaces((4,), presence=None, actions=2, continuous=True, low=(-1.0, -1.0), high=(1.0, 1.0))
+
+
+def seeded(seed: int = 0) -> torch.Generator:
+    return torch.Generator().manual_seed(seed)
+
+
+def kinematics(*present: int) -> torch.Tensor:
+    """One observation [1, 5, 5] of random rows, of which those named are present."""
+    observation = torch.randn(1, 5, 5, generator=seeded(1))
+    observation[:, :, 0] = 0
+    observation[:, list(present), 0] = 1
+    return observation
+
+
+def test_absent_vehicles_have_no_influence():
+    torso = networks.EgoAttention(ATTENTION, KINEMATICS, seeded())
+    one, other = kinematics(0, 1, 2), kinematics(0, 1, 2)
+    other[:, 3:, 1:] = 7.0
+    torch.testing.assert_close(torso(one), torso(other), rtol=0, atol=0)
+    other[:, 2, 1:] = 7.0
+    assert (torso(one) - torso(other)).abs().max() > 1e-3
+
+
+def test_the_order_of_other_vehicles_does_not_matter_but_the_ego_does():
+    torso = networks.EgoAttention(ATTENTION, KINEMATICS, seeded())
+    observation = kinematics(0, 1, 2, 3)
+    shuffled = observation[:, [0, 4, 2, 1, 3]]
+    torch.testing.assert_close(torso(observation), torso(shuffled), rtol=1e-5, atol=1e-6)
+    swapped = observation[:, [1, 0, 2, 3, 4]]
+    assert (torso(observation) - torso(swapped)).abs().max() > 1e-3
+
+
+def test_an_ego_alone_is_finite():
+    torso = networks.EgoAttention(ATTENTION, KINEMATICS, seeded())
+    assert torso(torch.zeros(2, 5, 5)).isfinite().all()
+
+
+def test_attention_equals_torch_attention_over_explicit_keys_and_values():
+    torso = networks.EgoAttention(ATTENTION, KINEMATICS, seeded())
+    observation = torch.cat((kinematics(0, 1, 2), kinematics(0, 3)))
+    ego = torso.ego(observation[:, 0])
+    rows = torch.cat((ego[:, None], torso.others(observation[:, 1:])), dim=1)
+
+    def split(tensor: torch.Tensor) -> torch.Tensor:
+        return tensor.view(2, -1, 2, 8).transpose(1, 2)  # [B, H, K, D / H]
+
+    attended = functional.scaled_dot_product_attention(
+        split(torso.query(ego)[:, None]),
+        split(torso.key(rows)),
+        split(torso.value(rows)),
+        attn_mask=(observation[:, :, 0] == 1)[:, None, None],
+    )
+    merged = attended.transpose(1, 2).reshape(2, 16)
+    expected = torso.out((torso.combine(merged) + ego) / 2)
+    torch.testing.assert_close(torso(observation), expected, rtol=1e-5, atol=1e-6)
+
+
+def test_categorical_probabilities_are_those_of_torch():
+    policy = networks.ActorCritic(networks.Config(hidden=(16,)), KINEMATICS, seeded())
+    policy.actor_head.weight.data.mul_(200)  # far from uniform
+    observation, actions = torch.randn(64, 5, 5), torch.randint(3, (64,))
+    oracle = torch.distributions.Categorical(logits=policy.actor_head(policy.actor_torso(observation)))
+    log_prob, entropy, value = policy.evaluate(observation, actions)
+    torch.testing.assert_close(log_prob, oracle.log_prob(actions))
+    torch.testing.assert_close(entropy, oracle.entropy())
+    torch.testing.assert_close(value, policy.value(observation))
+    actions, log_prob = policy.act(observation, seeded())
+    torch.testing.assert_close(log_prob, oracle.log_prob(actions))
+    assert torch.equal(policy.greedy(observation), oracle.probs.argmax(-1))
+
+
+def test_actions_are_drawn_with_their_probabilities():
+    policy = networks.ActorCritic(networks.Config(hidden=(4,)), KINEMATICS, seeded())
+    policy.actor_head.weight.data.zero_()
+    policy.actor_head.bias.data.copy_(torch.tensor([0.6, 0.3, 0.1]).log())
+    actions, _ = policy.act(torch.zeros(20_000, 5, 5), seeded())
+    shares = actions.bincount(minlength=3) / 20_000
+    # Three standard deviations of a share at 20,000 draws are 0.01.
+    torch.testing.assert_close(shares, torch.tensor([0.6, 0.3, 0.1]), rtol=0, atol=0.011)
+
+
+def test_gaussian_probabilities_are_those_of_torch():
+    policy = networks.ActorCritic(networks.Config(hidden=(16,), shared=True), STEERING, seeded())
+    policy.log_std.data.copy_(torch.tensor([-1.0, 0.5]))
+    observation = torch.randn(64, 4)
+    mean = policy.actor_head(policy.actor_torso(observation))
+    oracle = torch.distributions.Normal(mean, torch.tensor([-1.0, 0.5]).exp())
+    actions, log_prob = policy.act(observation, seeded())
+    torch.testing.assert_close(log_prob, oracle.log_prob(actions).sum(-1))
+    log_prob, entropy, _ = policy.evaluate(observation, actions)
+    torch.testing.assert_close(log_prob, oracle.log_prob(actions).sum(-1))
+    torch.testing.assert_close(entropy, oracle.entropy().sum(-1))
+    assert actions.abs().max() > 1
+    assert policy.bounded(actions).abs().max() == 1
+
+
+def test_dueling_values_are_a_state_value_plus_advantages_of_mean_zero():
+    network = networks.QNetwork(networks.Config(hidden=(16,)), KINEMATICS, seeded(), dueling=True)
+    observation = torch.randn(8, 5, 5)
+    state_value = network.value(network.torso(observation)).squeeze(-1)
+    torch.testing.assert_close(network(observation).mean(-1), state_value)
+
+
+def test_weights_depend_on_the_seed_alone():
+    torch.manual_seed(3)
+    before = torch.get_rng_state()
+    one = networks.ActorCritic(networks.Config(), KINEMATICS, seeded(5)).state_dict()
+    assert torch.equal(torch.get_rng_state(), before)
+    same = networks.ActorCritic(networks.Config(), KINEMATICS, seeded(5)).state_dict()
+    other = networks.ActorCritic(networks.Config(), KINEMATICS, seeded(6)).state_dict()
+    assert all(torch.equal(one[name], same[name]) for name in one)
+    assert not torch.equal(one["actor_head.weight"], other["actor_head.weight"])
+
+
+def test_the_presence_column_comes_from_the_config():
+    envs = IdentityEnvs(2)
+    envs.single_observation_space = gymnasium.spaces.Box(-1, 1, (5, 4), np.float32)
+    envs.config = {"observation": {"type": "Kinematics", "features": ["x", "y", "presence", "vx"]}}
+    assert networks.spaces_of(envs).presence == 2
+    envs.config = {"observation": {"type": "Kinematics"}}
+    assert networks.spaces_of(envs).presence == 0
+    envs.config = {"observation": {"type": "Kinematics", "features": ["x", "y"]}}
+    assert networks.spaces_of(envs).presence is None
+
+
+@pytest.mark.parametrize(
+    ("build", "message"),
+    [
+        (lambda: networks.ActorCritic(ATTENTION, STEERING, seeded()), "needs .K, F. observations"),
+        (
+            lambda: networks.ActorCritic(
+                networks.Config("attention", hidden=(16,), heads=3), KINEMATICS, seeded()
+            ),
+            "heads=3 must divide",
+        ),
+        (
+            lambda: networks.ActorCritic(networks.Config(hidden=()), KINEMATICS, seeded()),
+            "at least one layer",
+        ),
+        (lambda: networks.QNetwork(networks.Config(), STEERING, seeded(), False), "needs discrete actions"),
+    ],
+)
+def test_impossible_networks_are_refused(build, message):
+    with pytest.raises(ValueError, match=message):
+        build()
+
+
+def test_unusable_spaces_are_refused():
+    envs = IdentityEnvs(2)
+    envs.single_action_space = gymnasium.spaces.MultiDiscrete([2, 2])
+    with pytest.raises(ValueError, match="action space must be Discrete"):
+        networks.spaces_of(envs)
+    envs.single_observation_space = gymnasium.spaces.Discrete(3)
+    with pytest.raises(ValueError, match="observation space must be a Box"):
+        networks.spaces_of(envs)
