@@ -296,7 +296,7 @@ def _first(timings: list[Timing]) -> Timing | None:
 
 
 def as_json(machine: dict[str, Any], config: Config, results: dict[str, list[Timing]]) -> dict[str, Any]:
-    """All figures, every repeat of them, and the `machine` they come from (its provenance, taken at the start)."""
+    """All figures, every repeat of them, and the provenance of the `machine`, taken at the start."""
     environments = {}
     for env_id, timings in results.items():
         rows = []

@@ -28,7 +28,9 @@ class Exceptions:
     trust_gates: dict[str, str] = field(default_factory=dict)
 
 
-EXCEPTIONS = Exceptions()
+EXCEPTIONS = Exceptions(
+    trust_gates={"agents/sb3.py": "a Stable-Baselines3 zip is opened only where the user says --trust"},
+)
 
 
 def imported_modules(tree: ast.Module, package: list[str]) -> list[tuple[int, str]]:
