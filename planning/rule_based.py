@@ -9,14 +9,11 @@ from typing import Any
 import torch
 from torch import Tensor
 
+from sim.engine.drivers import LANE_CHANGE_DELAY
+from sim.engine.spawn import DELTA
 from sim.evaluation.driver import Sees, idle_action
 from sim.evaluation.highway_env import HighwayEnv
 from sim.world import Kind
-
-IDM_EXPONENT = 4.0
-"""Exponent of the velocity term, highway-env's IDMVehicle.DELTA (not randomised for the ego)."""
-LANE_CHANGE_DELAY = 1.0
-"""Time between two lane-change decisions [s], highway-env's IDMVehicle.LANE_CHANGE_DELAY."""
 
 
 class IdmDriver:
@@ -56,6 +53,7 @@ def let_idm_drive(world: Any, mask: Tensor) -> None:
     rows = mask.nonzero()[:, 0]
     slots = world.ego[rows, 0].long()
     world.kind[rows, slots] = int(Kind.IDM)
-    world.delta[rows, slots] = IDM_EXPONENT
+    world.delta[rows, slots] = DELTA  # not randomised, unlike the traffic's
+    world.changes_lanes[rows, slots] = True
     place = world.x[rows, slots] + world.y[rows, slots]
     world.timer[rows, slots] = torch.remainder(place * math.pi, LANE_CHANGE_DELAY)

@@ -16,7 +16,7 @@ import tyro
 from tqdm import tqdm
 
 from agents.drivers import choose_driver, choose_environment
-from sim.recording import Trace, frame_rate, make_envs, record_episode, replay
+from sim.recording import Trace, frame_rate, make_envs, pictures, record_episode, replay
 from sim.render import NoDisplayError, Renderer
 from sim.video import check_video_path, write_video
 
@@ -71,14 +71,15 @@ def main(arguments: Arguments) -> int:
         envs = make_envs(trace.case.id, trace.case.config, trace.case.precision, arguments.device)
         sees_world = trace.case.sees == "world"
         driver = choose_driver(name=trace.case.driver).build(arguments.device) if sees_world else None
-        fps, renderer = frame_rate(envs) * arguments.speed, Renderer(envs.network)
-        images = (renderer.draw(frame.world, 0, frame.hud) for frame in replay(trace, envs, driver))
+        renderer = Renderer(envs.network)
+        images, fps = pictures(renderer, replay(trace, envs, driver), frame_rate(envs))
+        fps *= arguments.speed
         if arguments.out:
             count = write_video(
-                arguments.out, tqdm(images, unit="frame", disable=not sys.stderr.isatty()), fps
+                arguments.out, tqdm(images, unit="picture", disable=not sys.stderr.isatty()), fps
             )
             print(
-                f"{arguments.out}: {count} frames, {len(trace.actions)} steps, "
+                f"{arguments.out}: {count} pictures, {len(trace.actions)} steps, "
                 f"return {trace.rewards.sum():.2f}"
             )
             return 0

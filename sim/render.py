@@ -3,12 +3,14 @@
 from __future__ import annotations
 
 import os
+import sys
 from dataclasses import dataclass, field
 from typing import Any
 
 import numpy as np
 import pygame
 
+from sim.engine.vehicles import LENGTH, OBJECT_SIZE
 from sim.road_shapes import RoadShapes
 from sim.world import Kind
 
@@ -37,10 +39,6 @@ TEXT: Colour = (244, 244, 244)
 DIM_TEXT: Colour = (176, 182, 190)
 PANEL = (18, 22, 28, 190)
 
-VEHICLE_SIZE = (5.0, 2.0)
-"""Length and width of a vehicle [m], highway-env's Vehicle.LENGTH and WIDTH."""
-OBJECT_SIZE = (2.0, 2.0)
-"""Length and width of an obstacle or a landmark [m], highway-env's RoadObject.LENGTH and WIDTH."""
 BRAKING = -1.0
 """Acceleration below which the brake lights shine [m/s2]."""
 SUPERSAMPLING = 2
@@ -171,7 +169,7 @@ class Renderer:
 
     def _draw_vehicles(self, state: dict[str, np.ndarray]) -> None:
         position = np.stack([state["x"], state["y"]], axis=-1)
-        near = np.hypot(*(position - self._centre).T) < self._radius + VEHICLE_SIZE[0]
+        near = np.hypot(*(position - self._centre).T) < self._radius + LENGTH
         slots = np.flatnonzero(near & (state["kind"] != Kind.ABSENT))
         egos = set(state["ego"].tolist())
         for slot in sorted(slots, key=lambda s: s in egos):  # egos last: on top
@@ -179,7 +177,8 @@ class Renderer:
             pose = (position[slot], heading)
             if kind in (Kind.OBSTACLE, Kind.LANDMARK):
                 self._fill(
-                    OBSTACLE if kind == Kind.OBSTACLE else LANDMARK, _placed(_box(*OBJECT_SIZE), *pose)
+                    OBSTACLE if kind == Kind.OBSTACLE else LANDMARK,
+                    _placed(_box(OBJECT_SIZE, OBJECT_SIZE), *pose),
                 )
                 continue
             body = EGO if slot in egos else TRAFFIC[slot % len(TRAFFIC)]
@@ -262,6 +261,9 @@ class Renderer:
 
 
 def _open_window(size: tuple[int, int]) -> pygame.Surface:
+    displays = ("DISPLAY", "WAYLAND_DISPLAY", "SDL_VIDEODRIVER")
+    if sys.platform.startswith("linux") and not any(map(os.environ.get, displays)):
+        raise NoDisplayError("no display to show a window on")  # SDL would complain in its own words first
     try:
         pygame.display.init()
         driver = pygame.display.get_driver()
@@ -304,6 +306,7 @@ def _mirrored(half: list[tuple[float, float]]) -> np.ndarray:
     return np.array(half + [(x, -y) for x, y in reversed(half)])
 
 
+# Outlines of a car of sim.engine.vehicles.LENGTH x WIDTH, 5 m x 2 m.
 CAR_BODY = _mirrored([(2.5, 0.62), (2.3, 0.9), (1.9, 1.0), (-2.1, 1.0), (-2.4, 0.92), (-2.5, 0.72)])
 CAR_CABIN = _mirrored([(1.15, 0.74), (0.5, 0.84), (-1.3, 0.84), (-1.9, 0.7)])
 CAR_ROOF = _mirrored([(0.35, 0.68), (-1.2, 0.7)])

@@ -2,8 +2,10 @@
 
 from __future__ import annotations
 
+import math
 import os
 from collections.abc import Iterable
+from itertools import pairwise
 from pathlib import Path
 
 import cv2
@@ -11,6 +13,8 @@ import numpy as np
 from PIL import Image
 
 FORMATS = (".mp4", ".gif")
+GIF_RATE = 20.0
+"""Most pictures a second of a gif: it grows with each, and viewers slow down beyond 50."""
 
 
 def check_video_path(path: str | Path) -> Path:
@@ -24,7 +28,7 @@ def check_video_path(path: str | Path) -> Path:
 
 
 def write_video(path: str | Path, frames: Iterable[np.ndarray], fps: float) -> int:
-    """Writes frames (uint8 [H, W, 3], RGB) to `path`, one after the other; returns how many there were.
+    """Writes frames (uint8 [H, W, 3], RGB) to `path`, one after the other; returns how many it wrote.
 
     The file appears at `path` only when it is whole.
     """
@@ -58,20 +62,16 @@ def _write_mp4(path: Path, frames: Iterable[np.ndarray], fps: float) -> int:
 
 
 def _write_gif(path: Path, frames: Iterable[np.ndarray], fps: float) -> int:
-    count = 0
-
-    def images() -> Iterable[Image.Image]:
-        nonlocal count
-        for frame in frames:
-            count += 1
-            yield Image.fromarray(frame).quantize(
-                128, method=Image.Quantize.FASTOCTREE, dither=Image.Dither.NONE
-            )
-
-    stream = iter(images())
-    first = next(stream, None)
-    if first is None:
+    every = math.ceil(fps / GIF_RATE)
+    images = [
+        Image.fromarray(frame).quantize(128, method=Image.Quantize.FASTOCTREE, dither=Image.Dither.NONE)
+        for number, frame in enumerate(frames)
+        if number % every == 0
+    ]
+    if not images:
         raise ValueError("a video needs at least one frame")
-    # A gif counts in hundredths of a second.
-    first.save(path, save_all=True, append_images=stream, duration=10 * max(2, round(100 / fps)), loop=0)
-    return count
+    # A gif counts in hundredths of a second: the end of each picture is rounded, so that errors do not add up.
+    ends = [round(100 * every * number / fps) for number in range(len(images) + 1)]
+    durations = [10 * (end - start) for start, end in pairwise(ends)]
+    images[0].save(path, save_all=True, append_images=images[1:], duration=durations, loop=0)
+    return len(images)

@@ -90,9 +90,7 @@ def test_table_and_figures_of_a_hand_made_result():
         "distance": np.array([600.0] * 4),
         "lane_changes": np.array([0.0, 1.0, 0.0, 1.0]),
     }
-    result = Result(
-        "highway-fast-v0", {}, "ours", "float32", "idm", "world", [0, 1, 2, 3], episodes, [], 0.5
-    )
+    result = Result("highway-fast-v0", {}, "ours", "float32", "idm", "world", [0, 1, 2, 3], episodes, [], 0.5)
     table = result.table()
     assert "idm (privileged: sees the world) on highway-fast-v0 in ours: 4 of 4 episodes, 0 errors" in table
     assert "| crash rate | 25.0 % | 4.6 % to 69.9 % |" in table  # Wilson's interval of 1 in 4
