@@ -11,6 +11,7 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import Any, Generic, Literal, TypeVar
 
+import torch
 import tyro
 
 import sim
@@ -36,6 +37,8 @@ class Arguments(Generic[Config]):
     env_config: Path | None = None
     """JSON file with an environment config."""
     device: str = "cpu"
+    threads: int | None = None
+    """CPU threads of torch; one a core if left out. Where other programs keep the cores busy, 1 is far faster."""
     precision: Literal["float32", "float64"] = "float32"
     resume: bool = False
     """Go on from the checkpoint in --out, with its settings; only budgets and device may change."""
@@ -45,7 +48,9 @@ def main(arguments: Arguments) -> None:
     """Builds the environments and trains."""
     device, algorithm = checkpoint.usable_device(arguments.device), ALGORITHMS[arguments.algo]
     env, num_envs, precision = arguments.env, arguments.num_envs or algorithm.NUM_ENVS, arguments.precision
-    env_config = json.loads(arguments.env_config.read_text()) if arguments.env_config else None
+    env_config = read_env_config(arguments.env_config) if arguments.env_config else None
+    if arguments.threads:
+        torch.set_num_threads(arguments.threads)
     if arguments.resume:
         stored = checkpoint.load_config(arguments.out)["env"]
         env, env_config, num_envs, precision = (stored[k] for k in ("id", "config", "num_envs", "precision"))
@@ -54,6 +59,14 @@ def main(arguments: Arguments) -> None:
     envs = sim.make_vec(env, num_envs=num_envs, device=str(device), precision=precision, config=env_config)
     algorithm.train(arguments.config, envs, arguments.out, arguments.resume)
     print(f"driver in {arguments.out}; judge it with: python scripts/evaluate.py {arguments.out}")
+
+
+def read_env_config(path: Path) -> dict[str, Any]:
+    """The environment config in a JSON file; ValueError if it is not an object."""
+    try:
+        return dict(json.loads(path.read_text()).items())
+    except (ValueError, AttributeError) as error:
+        raise ValueError(f"--env-config {path} holds no JSON object: {error}") from error
 
 
 def parse() -> Arguments:

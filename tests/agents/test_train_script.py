@@ -1,0 +1,63 @@
+"""scripts/train.py on the real simulator: a few steps, a resumption, and one clear line for each mistake."""
+
+import json
+import sys
+from pathlib import Path
+
+import pytest
+
+from agents.checkpoint import load_policy
+from scripts import train
+
+SMALL = ["--num-envs", "8", "--horizon", "4", "--hidden", "8", "--total-steps"]
+
+
+def run(monkeypatch, *arguments: str) -> None:
+    monkeypatch.setattr(sys, "argv", ["train.py", *arguments])
+    train.main(train.parse())
+
+
+def steps(run_dir: Path) -> int:
+    return json.loads((run_dir / "checkpoint.json").read_text())["steps"]
+
+
+@pytest.mark.parametrize("algo", ["ppo", "dqn"])
+def test_a_run_is_trained_resumed_and_drives(algo, tmp_path, monkeypatch, device):
+    out, env_config = tmp_path / "run", tmp_path / "env.json"
+    env_config.write_text(json.dumps({"duration": 5, "vehicles_count": 5}))
+    on = ["--device", str(device)]
+    run(monkeypatch, "--algo", algo, "--out", str(out), "--env-config", str(env_config), *SMALL, "64", *on)
+    driver = load_policy(out)
+    assert driver.config["env"]["id"] == "highway-fast-v0"
+    assert driver.config["env"]["config"]["vehicles_count"] == 5
+    assert driver.config["spaces"]["presence"] == 0
+    assert steps(out) == 64
+    run(monkeypatch, "--out", str(out), "--resume", "--total-steps", "128", *on)
+    assert steps(out) == 128
+
+
+@pytest.mark.parametrize(
+    ("arguments", "message"),
+    [
+        (["--resume"], "does not exist"),
+        (["--device", "cuda:99"], "this machine has"),
+        (["--env", "highway-fats-v0"], "highway-fast-v0"),
+        (["--env-config", "{tmp}/none.json"], "none.json"),
+        (["--env-config", "{tmp}/bad.json"], "bad.json holds no JSON object"),
+        (["--env-config", "{tmp}/list.json"], "list.json holds no JSON object"),
+    ],
+)
+def test_each_mistake_is_one_clear_line_and_leaves_no_folder(arguments, message, tmp_path, monkeypatch):
+    (tmp_path / "bad.json").write_text("{")
+    (tmp_path / "list.json").write_text("[]")
+    out = tmp_path / "run"
+    with pytest.raises((ValueError, OSError), match=message) as caught:
+        run(monkeypatch, "--out", str(out), *(argument.format(tmp=tmp_path) for argument in arguments))
+    assert "\n" not in str(caught.value)
+    assert not out.exists()
+
+
+def test_a_folder_in_use_is_refused(tmp_path, monkeypatch):
+    (tmp_path / "notes.txt").write_text("mine")
+    with pytest.raises(FileExistsError, match="is not empty"):
+        run(monkeypatch, "--out", str(tmp_path))
