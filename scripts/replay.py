@@ -8,6 +8,7 @@ python scripts/replay.py idm.npz
 import sys
 import time
 from dataclasses import dataclass
+from itertools import takewhile
 from pathlib import Path
 from typing import Annotated
 
@@ -75,22 +76,13 @@ def main(arguments: Arguments) -> int:
         images, fps = pictures(renderer, replay(trace, envs, driver), frame_rate(envs))
         fps *= arguments.speed
         if arguments.out:
-            count = write_video(
-                arguments.out, tqdm(images, unit="picture", disable=not sys.stderr.isatty()), fps
-            )
-            print(
-                f"{arguments.out}: {count} pictures, {len(trace.actions)} steps, "
-                f"return {trace.rewards.sum():.2f}"
-            )
+            count = write_video(arguments.out, tqdm(images, unit="picture", disable=None), fps)
+            total = trace.rewards.sum()
+            print(f"{arguments.out}: {count} pictures, {len(trace.actions)} steps, return {total:.2f}")
             return 0
-        for _ in images:
-            if not renderer.show():
-                return 0
+        for _ in takewhile(lambda _: renderer.show(), images):
             time.sleep(1 / fps)
-    except NoDisplayError as error:
-        print(f"error: {error}; write a file with --out FILE.mp4 instead", file=sys.stderr)
-        return 2
-    except (ValueError, TypeError, OSError) as error:
+    except (ValueError, TypeError, OSError, NoDisplayError) as error:
         print(f"error: {error}", file=sys.stderr)
         return 2
     return 0

@@ -263,15 +263,16 @@ class Renderer:
 def _open_window(size: tuple[int, int]) -> pygame.Surface:
     displays = ("DISPLAY", "WAYLAND_DISPLAY", "SDL_VIDEODRIVER")
     if sys.platform.startswith("linux") and not any(map(os.environ.get, displays)):
-        raise NoDisplayError("no display to show a window on")  # SDL would complain in its own words first
+        # SDL would find out too, but only after a complaint of its own on stderr.
+        raise NoDisplayError("no display to show a window on; write to a file instead")
     try:
         pygame.display.init()
         driver = pygame.display.get_driver()
     except pygame.error as error:
-        raise NoDisplayError(f"no display to show a window on: {error}") from error
+        raise NoDisplayError(f"no display to show a window on ({error}); write to a file instead") from error
     if driver in WINDOWLESS_DRIVERS and driver != os.environ.get("SDL_VIDEODRIVER"):
         pygame.display.quit()
-        raise NoDisplayError("no display to show a window on")
+        raise NoDisplayError("no display to show a window on; write to a file instead")
     window = pygame.display.set_mode(size)
     pygame.display.set_caption("Slipstream")
     return window

@@ -50,6 +50,11 @@ def test_in_the_real_highway_env_the_ego_is_an_idm_vehicle_in_the_same_place():
     for name in ("x", "y", "speed", "heading", "lane"):
         assert torch.equal(getattr(before, name), getattr(after, name))
     assert driver.act(observation).tolist() == [1]
+    # It decides once a frame, although highway-env hands a policy step's action to its ego besides.
+    decisions, act = [], ego.act
+    ego.act = lambda action=None: decisions.append(act(action))
+    envs.step(torch.tensor([1]))
+    assert len(decisions) == 5
     # Whatever is asked of it, it drives by itself.
     places = []
     for action in (0, 4):

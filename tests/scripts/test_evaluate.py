@@ -8,6 +8,9 @@ from pathlib import Path
 import pytest
 import tyro
 
+import sim
+from agents import ppo
+from agents.networks import Config
 from scripts import evaluate
 
 ROOT = Path(__file__).parents[2]
@@ -59,6 +62,23 @@ def test_a_table_and_figures(simulator, short, tmp_path, capsys):
     assert report["config"]["duration"] == 6
     for name in ("return", "crash_rate", "speed", "length", "distance", "lane_changes"):
         assert report[name]["ci95"][0] <= report[name]["value"] <= report[name]["ci95"][1]
+
+
+def test_a_run_folder_is_judged_in_its_own_environment_in_both_simulators(tmp_path, capsys):
+    envs = sim.make_vec("highway-v0", num_envs=4, config=SHORT)
+    ppo.train(
+        ppo.Config(total_steps=128, network=Config(hidden=(8,))), envs, tmp_path / "run", show_progress=False
+    )
+    reports = []
+    for simulator in ("ours", "highway-env"):
+        arguments = [tmp_path / "run", "--simulator", simulator, "--precision", "float64", "--episodes", 2]
+        figures = tmp_path / f"{simulator}.json"
+        assert call(evaluate, [*arguments, "--processes", 1, "--json", figures]) == 0
+        reports.append(json.loads(figures.read_text()))
+    assert "run (sees features) on highway-v0 in ours: 2 of 2 episodes" in capsys.readouterr().out
+    ours, real = reports
+    assert ours["config"]["duration"] == real["config"]["duration"] == 6
+    assert ours["per_episode"]["return"] == pytest.approx(real["per_episode"]["return"], abs=1e-6)
 
 
 @pytest.mark.parametrize(

@@ -47,7 +47,7 @@ def test_a_gif_at_twice_the_speed(short, tmp_path):  # noqa: F811
 @pytest.mark.parametrize(
     ("arguments", "message"),
     [
-        (["--driver", "idle"], "no display to show a window on; write a file with --out"),
+        (["--driver", "idle"], "no display to show a window on; write to a file instead"),
         (["--driver", "idle", "--out", "x.avi"], "*.mp4 or *.gif"),
         (["--driver", "idle", "--out", "no/such/x.mp4"], "does not exist"),
         (["no/such/run", "--out", "x.mp4"], "no/such/run"),
