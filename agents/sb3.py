@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import numpy as np
-import stable_baselines3
 import torch
 from torch import Tensor
 
@@ -18,6 +17,8 @@ class Sb3Driver:
     sees: Sees = "features"
 
     def __init__(self, path: str, algorithm: str = "ppo", device: str | torch.device = "cpu"):
+        import stable_baselines3  # Takes two seconds, which no other driver should wait for.
+
         try:
             model = getattr(stable_baselines3, algorithm.upper()).load(path, device=device)
         except Exception as error:  # Stable-Baselines3 raises whatever the damage happens to cause.
