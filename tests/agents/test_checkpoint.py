@@ -82,8 +82,9 @@ def test_metrics_of_a_resumed_run_are_those_of_an_uninterrupted_one(tmp_path):
 
     ppo.train(PPO, IdentityEnvs(8), tmp_path / "a", show_progress=False)
     ppo.train(PPO, IdentityEnvs(8), tmp_path / "b", show_progress=False, on_iteration=stop_after_two)
+    last = (tmp_path / "b/metrics.csv").read_text().splitlines()[-1]
     with (tmp_path / "b/metrics.csv").open("a") as file:
-        file.write("384,1,2,3\n51")
+        file.write(last.replace("256", "384", 1) + "\n51")
     ppo.train(PPO, IdentityEnvs(8), tmp_path / "b", resume=True, show_progress=False)
 
     def rows(name: str) -> list[dict[str, str]]:
@@ -93,6 +94,20 @@ def test_metrics_of_a_resumed_run_are_those_of_an_uninterrupted_one(tmp_path):
 
     assert [row["steps"] for row in rows("b")] == ["128", "256", "384", "512"]
     assert [row["policy_loss"] for row in rows("a")] == [row["policy_loss"] for row in rows("b")]
+
+
+def test_a_crash_loses_only_what_came_after_the_last_checkpoint(tmp_path):
+    def fail_in_the_third(metrics: dict[str, float]) -> None:
+        if metrics["steps"] == 384:
+            raise RuntimeError("power cut")
+
+    config = dataclasses.replace(PPO, checkpoint_every_s=0.0)
+    with pytest.raises(RuntimeError, match="power cut"):
+        ppo.train(
+            config, IdentityEnvs(8), tmp_path / "run", show_progress=False, on_iteration=fail_in_the_third
+        )
+    assert json.loads((tmp_path / "run/checkpoint.json").read_text())["steps"] == 256
+    checkpoint.load_policy(tmp_path / "run")
 
 
 def test_a_finished_run_that_is_resumed_with_a_larger_budget_goes_on(run_dir):

@@ -1,11 +1,15 @@
 """scripts/train.py on the real simulator: a few steps, a resumption, and one clear line for each mistake."""
 
+import dataclasses
 import json
 import sys
 from pathlib import Path
 
 import pytest
+import torch
 
+import sim
+from agents import dqn, networks, ppo
 from agents.checkpoint import load_policy
 from scripts import train
 
@@ -34,6 +38,27 @@ def test_a_run_is_trained_resumed_and_drives(algo, tmp_path, monkeypatch, device
     assert steps(out) == 64
     run(monkeypatch, "--out", str(out), "--resume", "--total-steps", "128", *on)
     assert steps(out) == 128
+
+
+@pytest.mark.parametrize("algorithm", [ppo, dqn])
+def test_a_run_in_the_simulator_resumes_to_the_same_weights(algorithm, tmp_path):
+    config = algorithm.Config(total_steps=8 * 64, horizon=16, network=networks.Config(hidden=(8,)))
+    if algorithm is dqn:
+        config = dataclasses.replace(config, learning_starts=64, batch_size=32)
+
+    def stop_halfway(metrics: dict[str, float]) -> None:
+        if metrics["steps"] == 8 * 32:
+            raise KeyboardInterrupt
+
+    def go(run_dir: Path | None, resume: bool = False, stop=None) -> dict[str, torch.Tensor]:
+        envs = sim.make_vec("highway-fast-v0", num_envs=8, config={"vehicles_count": 5, "duration": 10})
+        return algorithm.train(config, envs, run_dir, resume, False, stop).policy.state_dict()
+
+    whole = go(None)
+    half = go(tmp_path / "run", stop=stop_halfway)
+    resumed = go(tmp_path / "run", resume=True)
+    assert any(not torch.equal(whole[name], half[name]) for name in whole)
+    assert all(torch.equal(whole[name], resumed[name]) for name in whole)
 
 
 @pytest.mark.parametrize(
