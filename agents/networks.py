@@ -140,7 +140,7 @@ class EgoAttention(nn.Module):
     def weights(self, observation: Tensor, ego: Tensor, rows: Tensor) -> Tensor:
         """Attention of the ego ([B, D]) to each row ([B, K, D]): [B, H, K], summing to 1 over K."""
         batch, width = ego.shape
-        query = self.query(ego).view(batch, self.heads, -1).transpose(0, 1)  # [H, B, D/H]
+        query = self.query(ego).view(batch, self.heads, width // self.heads).transpose(0, 1)  # [H, B, D/H]
         key = self.key.weight.view(self.heads, -1, width)  # [H, D/H, D]
         query = torch.bmm(query, key).transpose(0, 1)  # [B, H, D]
         scores = torch.bmm(query, rows.transpose(1, 2)) * (width // self.heads) ** -0.5  # [B, H, K]

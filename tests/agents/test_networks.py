@@ -49,6 +49,14 @@ def test_an_ego_alone_is_finite():
     assert torso(torch.zeros(2, 5, 5)).isfinite().all()
 
 
+@pytest.mark.parametrize("torso", ["mlp", "attention"])
+def test_no_observations_have_no_values(torso):
+    """A rollout in which no episode was cut asks for the values of nothing."""
+    config = networks.Config(torso=torso, hidden=(16, 16))
+    policy = networks.ActorCritic(config, KINEMATICS, seeded())
+    assert policy.value(torch.zeros(0, 5, 5)).shape == (0,)
+
+
 def test_attention_equals_torch_attention_over_explicit_keys_and_values():
     torso = networks.EgoAttention(ATTENTION, KINEMATICS, seeded())
     observation = torch.cat((kinematics(0, 1, 2), kinematics(0, 3)))
