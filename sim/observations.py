@@ -61,14 +61,14 @@ class Options:
 @wp.func
 def _destination_direction(lanes: Any, world: Any, w: int, v: int):
     """Unit vector to the end of the route's last lane; zero without a route."""
-    zero = type(world.x[w, v])(0.0)
-    last = world.route_size[w, v] - 1
-    if last < world.route_head[w, v]:
+    zero = type(world.cars[w, v].x)(0.0)
+    last = world.cars[w, v].route_size - 1
+    if last < world.cars[w, v].route_head:
         return zero, zero
-    on = lanes.edge_first[world.route_edge[w, v, last]] + wp.max(world.route_lane[w, v, last], 0)
-    x, y = lane.position(lanes, on, lanes.length[on], zero)
-    dx = x - world.x[w, v]
-    dy = y - world.y[w, v]
+    on = lanes.edges[world.route_edge[w, v, last]].first + wp.max(world.route_lane[w, v, last], 0)
+    x, y = lane.position(lanes, on, lanes.lanes[on].length, zero)
+    dx = x - world.cars[w, v].x
+    dy = y - world.cars[w, v].y
     norm = wp.sqrt(dx * dx + dy * dy)
     if norm == zero:
         return zero, zero
@@ -78,20 +78,20 @@ def _destination_direction(lanes: Any, world: Any, w: int, v: int):
 @wp.func
 def _feature(lanes: Any, world: Any, w: int, v: int, feature: int, intentions: bool):
     """One feature of one vehicle or object, absolute and not scaled; NaN where objects have none (`to_dict`)."""
-    x = world.x[w, v]
+    x = world.cars[w, v].x
     value = type(x)(1.0)
     if feature == Feature.X:
         value = x
     elif feature == Feature.Y:
-        value = world.y[w, v]
+        value = world.cars[w, v].y
     elif feature == Feature.VX:
-        value = world.speed[w, v] * world.cos_heading[w, v]
+        value = world.cars[w, v].speed * world.cars[w, v].cos_heading
     elif feature == Feature.VY:
-        value = world.speed[w, v] * world.sin_heading[w, v]
+        value = world.cars[w, v].speed * world.cars[w, v].sin_heading
     elif feature == Feature.COS_H:
-        value = world.cos_heading[w, v]
+        value = world.cars[w, v].cos_heading
     elif feature == Feature.SIN_H:
-        value = world.sin_heading[w, v]
+        value = world.cars[w, v].sin_heading
     elif feature == Feature.COS_D or feature == Feature.SIN_D:
         value = type(x)(0.0)
         if intentions:
@@ -100,12 +100,12 @@ def _feature(lanes: Any, world: Any, w: int, v: int, feature: int, intentions: b
             if feature == Feature.SIN_D:
                 value = sin_d
     elif feature != Feature.PRESENCE:
-        if world.kind[w, v] >= Kind.OBSTACLE:
+        if world.cars[w, v].kind >= Kind.OBSTACLE:
             return type(x)(wp.nan)
-        value = world.heading[w, v]
+        value = world.cars[w, v].heading
         if feature != Feature.HEADING:
-            on = world.lane[w, v]
-            s, lateral = lane.local_coordinates(lanes, on, x, world.y[w, v])
+            on = world.cars[w, v].lane
+            s, lateral = lane.local_coordinates(lanes, on, x, world.cars[w, v].y)
             if feature == Feature.LONG_OFF:
                 value = s
             elif feature == Feature.LAT_OFF:
@@ -118,11 +118,11 @@ def _feature(lanes: Any, world: Any, w: int, v: int, feature: int, intentions: b
 @wp.func
 def _is_close(lanes: Any, world: Any, options: Options, w: int, ego: int, other: int, gap: Any):
     """Is `other`, `gap` m ahead of `ego` on its lane, among the things the ego may see?"""
-    dx = world.x[w, other] - world.x[w, ego]
-    dy = world.y[w, other] - world.y[w, ego]
+    dx = world.cars[w, other].x - world.cars[w, ego].x
+    dy = world.cars[w, other].y - world.cars[w, ego].y
     if wp.sqrt(dx * dx + dy * dy) >= type(gap)(PERCEPTION_DISTANCE):
         return False
-    is_object = world.kind[w, other] >= Kind.OBSTACLE
+    is_object = world.cars[w, other].kind >= Kind.OBSTACLE
     if is_object and options.include_obstacles == 0:
         return False
     return gap > type(gap)(BEHIND) or (options.see_behind != 0 and not is_object)
@@ -135,7 +135,7 @@ def _nearest(lanes: Any, world: Any, options: Options, w: int, ego: int, near: A
     found = int(0)
     if wanted == 0:
         return found
-    for other in range(world.count[w]):
+    for other in range(world.rows[w].count):
         if other == ego:
             continue
         gap = lane_distance(lanes, world, w, ego, other)
@@ -195,7 +195,7 @@ def observe_kinematics(
                 low = type(value)(options.low[column])
                 high = type(value)(options.high[column])
                 if options.scaled[column] == 2:
-                    high = type(value)(lane.DEFAULT_WIDTH) * type(value)(world.lanes_seen[w])
+                    high = type(value)(lane.DEFAULT_WIDTH) * type(value)(world.rows[w].lanes_seen)
                     low = -high
                 value = type(value)(-1.0) + (value - low) * type(value)(2.0) / (high - low)
                 if options.clip != 0:
@@ -207,11 +207,14 @@ def observe_kinematics(
 
 @wp.func
 def _shuffle_rows(world: Any, w: int, out: wp.array3d(dtype=wp.float32)):
-    """`Generator.shuffle` of all rows but the ego's, from the world's own stream."""
+    """`Generator.shuffle` of all rows but the ego's, from the world's own stream.
+
+    Tables of two dimensions are shuffled with `random_interval`, lists with bounded integers.
+    """
     last = out.shape[1] - 2
     for k in range(last):
         i = last - k
-        j = random.integers(world.rng, w, 0, i + 1)
+        j = random.interval(world.rng, w, i)
         if i != j:
             for column in range(out.shape[2]):
                 kept = out[w, 1 + i, column]

@@ -12,11 +12,12 @@ from gymnasium.vector.utils import batch_space
 
 from sim import actions as action_types
 from sim.config import complete, require_known, scenario
-from sim.engine.launch import Program, available_cores
+from sim.engine.launch import Program
 from sim.engine.random import seeded_streams
 from sim.engine.state import PRECISIONS, model_struct
 from sim.engine.step import simulate
 from sim.observations import observation_type
+from sim.provenance import usable_cores
 from sim.world import World
 
 Info = dict[str, Any]
@@ -69,8 +70,8 @@ class VectorEnv(gymnasium.vector.VectorEnv):
         self.network = self.scenario.network(self.config)
         self.world = World.allocate(num_envs, self.scenario.sizes(self.config), self.device, precision)
         self.frames_per_step = int(self.config["simulation_frequency"] // self.config["policy_frequency"])
-        self._threads = threads or available_cores()
-        self._has_reset = False
+        self._threads = threads or len(usable_cores())
+        self.has_reset = False
         self._allocate()
         self._compile()
 
@@ -94,6 +95,7 @@ class VectorEnv(gymnasium.vector.VectorEnv):
         model.distance_wanted = DISTANCE_WANTED
         model.comfort_acc_max = COMFORT_ACC_MAX
         model.comfort_acc_min = COMFORT_ACC_MIN
+        model.closing_scale = 1 / (2 * np.sqrt(-COMFORT_ACC_MAX * COMFORT_ACC_MIN))
         model.ego_speed_min, model.ego_speed_max = self.action_type.speed_range
         model.connected_lanes = int(bool(self.config["neighbour_vehicles_connected_lanes"]))
         speeds = self.action_type.target_speeds
@@ -114,7 +116,9 @@ class VectorEnv(gymnasium.vector.VectorEnv):
             return simulate, [lanes, world, model, active, agents, meta, command, frames, wp.float64(period)]
 
         judged = [wp.from_torch(t) for t in (self._terms, self._reward, self._terminated, self._truncated)]
-        judge = (self.scenario.judge_kernel, [lanes, world, model, rules, active, *judged])
+        judge, judge_masked = (
+            (self.scenario.judge_kernel, [lanes, world, model, rules, mask, *judged]) for mask in (active, masked)
+        )
         observe, self._observation = self.observation_type.launch(
             lanes, world, model, active, real, self.num_envs, self.device
         )
@@ -126,7 +130,7 @@ class VectorEnv(gymnasium.vector.VectorEnv):
             "first frame": self._program(advance(1, agents, period)),
             "frame": self._program(advance(1, 0, 0.0)),
             "judge": self._program(judge, observe),
-            "reset": self._program(spawn, observe_masked),
+            "reset": self._program(spawn, judge_masked, observe_masked),
             "observe": self._program(observe_all),
         }
 
@@ -149,17 +153,17 @@ class VectorEnv(gymnasium.vector.VectorEnv):
         mask = self._all if mask is None else torch.as_tensor(mask, dtype=torch.bool, device=self.device)
         if mask.shape != (self.num_envs,):
             raise ValueError(f"reset_mask has shape {tuple(mask.shape)}; expected ({self.num_envs},)")
-        if seed is None and not self._has_reset:
+        if seed is None and not self.has_reset:
             seed = [int(s) for s in np.random.SeedSequence().generate_state(self.num_envs, dtype=np.uint64)]
         if seed is not None:
             seeds = self._seeds(seed)
             chosen = mask.cpu().numpy().nonzero()[0]
             rows = torch.from_numpy(seeded_streams([seeds[i] for i in chosen])).to(self.device)
             self.world.rng[mask] = rows
-        self._has_reset = True
+        self.has_reset = True
         self._reset(mask)
         self._pending &= ~mask
-        return self._observation.clone(), self._info(self._terms_now(mask))
+        return self._observation.clone(), self._info()
 
     def _seeds(self, seed: int | Sequence[int]) -> list[int]:
         seeds = [seed + i for i in range(self.num_envs)] if isinstance(seed, (int, np.integer)) else list(seed)
@@ -171,14 +175,9 @@ class VectorEnv(gymnasium.vector.VectorEnv):
         return [int(one) for one in seeds]
 
     def _reset(self, mask: torch.Tensor) -> None:
+        """Start new episodes where `mask` is true; leaves their observation and reward terms."""
         self._mask.copy_(mask)
         self._programs["reset"]()
-
-    def _terms_now(self, mask: torch.Tensor) -> torch.Tensor:
-        """Reward terms of freshly reset worlds, for the reset's info."""
-        self._active.copy_(mask)
-        self._programs["judge"]()
-        return self._terms
 
     def step(self, actions: Any) -> tuple[torch.Tensor, torch.Tensor, torch.Tensor, torch.Tensor, Info]:
         """Advance every world by one policy step.
@@ -201,12 +200,13 @@ class VectorEnv(gymnasium.vector.VectorEnv):
         actions = self._take(actions)
         for frame in range(self.frames_per_step):
             self._programs["frame" if frame else "first frame"]()
-            yield frame
+            if frame < self.frames_per_step - 1:
+                yield frame
         self._programs["judge"]()
         return self._finish(actions)
 
     def _take(self, actions: Any) -> torch.Tensor:
-        if not self._has_reset:
+        if not self.has_reset:
             raise RuntimeError("call reset before step")
         actions = action_types.checked(actions, self.single_action_space, self.num_envs, self.device)
         self.action_type.encode(actions, self._meta, self._command)
@@ -216,7 +216,7 @@ class VectorEnv(gymnasium.vector.VectorEnv):
     def _finish(self, actions: torch.Tensor) -> tuple[torch.Tensor, torch.Tensor, torch.Tensor, torch.Tensor, Info]:
         reward = self._reward.to(self.world.x.dtype, copy=True)
         terminated, truncated = self._terminated.clone(), self._truncated.clone()
-        info = self._info(self._terms, actions)
+        info = self._info(actions)
         done = terminated | truncated
         if self.autoreset_mode is AutoresetMode.SAME_STEP:
             final = self._observation.clone()
@@ -225,7 +225,7 @@ class VectorEnv(gymnasium.vector.VectorEnv):
             if bool(done.any()):
                 self._reset(done)
                 observation = self._observation.clone()
-                info = self._info(self._terms_now(done), actions)
+                info = self._info(actions)
             info |= {"final_obs": final, "_final_obs": done, "final_info": dict(last), "_final_info": done}
             return observation, reward, terminated, truncated, info
         if self.autoreset_mode is AutoresetMode.NEXT_STEP:
@@ -235,22 +235,22 @@ class VectorEnv(gymnasium.vector.VectorEnv):
                 reward = torch.where(begun, 0, reward)
                 terminated &= ~begun
                 truncated &= ~begun
-                info = self._info(self._terms_now(begun), actions)
+                info = self._info(actions)
             self._pending.copy_(done & ~begun)
         return self._observation.clone(), reward, terminated, truncated, info
 
-    def _info(self, terms: torch.Tensor, actions: torch.Tensor | None = None) -> Info:
+    def _info(self, actions: torch.Tensor | None = None) -> Info:
         ego = self.world.ego[:, :1].long()
         info = {
             "speed": self.world.speed.gather(1, ego)[:, 0],
             "crashed": self.world.crashed.gather(1, ego)[:, 0],
-            "rewards": {name: terms[:, i].clone() for i, name in enumerate(self.scenario.rewards)},
+            "rewards": {name: self._terms[:, i].clone() for i, name in enumerate(self.scenario.rewards)},
         }
         return info if actions is None else info | {"action": actions}
 
     def state_dict(self) -> dict[str, torch.Tensor]:
         """Return copies of all tensors that decide what happens next."""
-        kept = {name: tensor.clone() for name, tensor in self.world.fields().items()}
+        kept = {name: buffer.clone() for name, buffer in self.world.buffers.items()}
         return kept | {"pending": self._pending.clone(), "observation": self._observation.clone()}
 
     def load_state_dict(self, state: dict[str, torch.Tensor]) -> None:
@@ -259,14 +259,14 @@ class VectorEnv(gymnasium.vector.VectorEnv):
         Raises:
             ValueError: a tensor is missing or of another shape.
         """
-        targets = self.world.fields() | {"pending": self._pending, "observation": self._observation}
+        targets = self.world.buffers | {"pending": self._pending, "observation": self._observation}
         for name, target in targets.items():
             if name not in state or state[name].shape != target.shape:
                 found = tuple(state[name].shape) if name in state else "missing"
                 raise ValueError(f"environment state {name!r} is {found}; expected shape {tuple(target.shape)}")
         for name, target in targets.items():
             target.copy_(state[name])
-        self._has_reset = True
+        self.has_reset = True
 
     def observe(self) -> torch.Tensor:
         """Return the current observation `[N, ...]`, for worlds that were edited by hand."""

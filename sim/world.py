@@ -1,5 +1,6 @@
 """The state of a batch of worlds as named tensors."""
 
+import ctypes
 from dataclasses import dataclass
 from typing import Any
 
@@ -7,13 +8,11 @@ import torch
 import warp as wp
 
 from sim.engine.random import WORDS
-from sim.engine.state import PRECISIONS, REAL, WORLD_FIELDS, Kind, world_struct
+from sim.engine.state import ARRAYS, PRECISIONS, Kind, field_views, row_struct, world_struct
 
-__all__ = ["Kind", "World"]
+__all__ = ["Kind", "Sizes", "World"]
 
-_TORCH_TYPES = {wp.int32: torch.int32, wp.bool: torch.bool, wp.float64: torch.float64, wp.uint64: torch.int64}
-_REALS = {"float32": torch.float32, "float64": torch.float64}
-_GAINS = 5  # parameters of a linear driver
+_TORCH_TYPES = {wp.int32: torch.int32, wp.uint64: torch.int64}
 
 
 @dataclass(frozen=True)
@@ -26,65 +25,89 @@ class Sizes:
 
 
 class World:
-    """N worlds; each field of `engine.state.WORLD_FIELDS` is an attribute, its first axis the world.
+    """N worlds; the fields of `engine.state` (`CAR` [N, V], `ROW` [N], `ARRAYS`) are attributes, first axis the world.
 
     Quantities are in SI units and radians, positions in metres with x right and y down, never normalised. Kernels change
     the tensors in place.
     """
 
-    def __init__(self, fields: dict[str, torch.Tensor], precision: str) -> None:
-        self._fields = fields
+    def __init__(self, buffers: dict[str, torch.Tensor], precision: str) -> None:
+        self.buffers = buffers
         self.precision = precision
-        self.__dict__.update(fields)
+        real = PRECISIONS[precision]
+        self._views = field_views(buffers["cars"], row_struct("CAR", real))
+        self._views |= field_views(buffers["rows"], row_struct("ROW", real))
+        self._views |= {name: buffers[name] for name in ARRAYS}
+        self.__dict__.update(self._views)
 
     @classmethod
     def allocate(cls, worlds: int, sizes: Sizes, device: torch.device, precision: str) -> "World":
-        """Return empty worlds. On CUDA the world index is innermost in memory, so that a warp's reads coalesce."""
-        lengths = {"N": worlds, "V": sizes.vehicles, "C": sizes.egos, "R": sizes.route, "G": _GAINS, "W": WORDS}
-        fields = {}
-        for name, (axes, kind, _) in WORLD_FIELDS.items():
-            shape = [lengths[axis] for axis in axes]
-            dtype = _REALS[precision] if kind is REAL else _TORCH_TYPES[kind]
-            if device.type == "cuda":
-                fields[name] = torch.zeros(shape[::-1], dtype=dtype, device=device).permute(*reversed(range(len(shape))))
-            else:
-                fields[name] = torch.zeros(shape, dtype=dtype, device=device)
-        return cls(fields, precision)
+        """Return empty worlds. On CUDA the world index is the outer neighbour of the fields, so that a warp reads rows
+        that lie side by side.
+        """
+        lengths = {"N": worlds, "V": sizes.vehicles, "C": sizes.egos, "R": sizes.route, "W": WORDS}
+        real = PRECISIONS[precision]
+        car, row = (ctypes.sizeof(row_struct(name, real).ctype) for name in ("CAR", "ROW"))
+
+        def zeros(*shape: int, dtype: torch.dtype, fields: int) -> torch.Tensor:
+            if device.type != "cuda":
+                return torch.zeros(*shape, dtype=dtype, device=device)
+            turned = (*reversed(shape[: len(shape) - fields]), *shape[len(shape) - fields :])
+            axes = [*reversed(range(len(shape) - fields)), *range(len(shape) - fields, len(shape))]
+            return torch.zeros(*turned, dtype=dtype, device=device).permute(*axes)
+
+        buffers = {
+            "cars": zeros(worlds, sizes.vehicles, car, dtype=torch.uint8, fields=1),
+            "rows": zeros(worlds, row, dtype=torch.uint8, fields=1),
+        }
+        for name, (axes, kind) in ARRAYS.items():
+            buffers[name] = zeros(*(lengths[axis] for axis in axes), dtype=_TORCH_TYPES[kind], fields=0)
+        return cls(buffers, precision)
 
     @property
     def num_worlds(self) -> int:
         """N."""
-        return self._fields["count"].shape[0]
+        return self.buffers["rows"].shape[0]
 
     @property
     def device(self) -> torch.device:
         """Where the tensors live."""
-        return self._fields["count"].device
+        return self.buffers["rows"].device
 
     @property
     def valid(self) -> torch.Tensor:
         """Bool `[N, V]`: slots in use."""
-        return self._fields["kind"] != Kind.ABSENT
+        return self._views["kind"] != Kind.ABSENT
 
     def fields(self) -> dict[str, torch.Tensor]:
-        """Return the tensors by name, not copied."""
-        return dict(self._fields)
+        """Return all fields by name, views of the state."""
+        return dict(self._views)
 
     def struct(self) -> Any:
         """Return the Warp struct that views these tensors."""
-        struct = world_struct(PRECISIONS[self.precision])()
-        for name, (_, kind, _) in WORLD_FIELDS.items():
-            dtype = PRECISIONS[self.precision] if kind is REAL else kind
-            setattr(struct, name, wp.from_torch(self._fields[name], dtype=dtype))
+        real = PRECISIONS[self.precision]
+        struct = world_struct(real)()
+        for name, row in (("cars", "CAR"), ("rows", "ROW")):
+            buffer = self.buffers[name]
+            view = wp.array(
+                ptr=buffer.data_ptr(),
+                dtype=row_struct(row, real),
+                shape=tuple(buffer.shape[:-1]),
+                strides=tuple(buffer.stride()[:-1]),
+                device=str(self.device),
+            )
+            setattr(struct, name, view)
+        for name, (_, kind) in ARRAYS.items():
+            setattr(struct, name, wp.from_torch(self.buffers[name], dtype=kind))
         return struct
 
     def clone(self) -> "World":
         """Return an independent copy."""
-        return World({name: tensor.clone() for name, tensor in self._fields.items()}, self.precision)
+        return World({name: buffer.clone() for name, buffer in self.buffers.items()}, self.precision)
 
     def select(self, index: torch.Tensor | slice) -> "World":
         """Return a copy of the worlds picked by a mask `[N]`, indices or a slice."""
-        return World({name: tensor[index].clone() for name, tensor in self._fields.items()}, self.precision)
+        return World({name: buffer[index].clone() for name, buffer in self.buffers.items()}, self.precision)
 
     def copy_from(self, other: "World", mask: torch.Tensor | None = None) -> None:
         """Overwrite these worlds, or those where `mask` `[N]` is true, with the same rows of `other`.
@@ -94,11 +117,12 @@ class World:
         """
         if other.precision != self.precision:
             raise ValueError(f"copy_from: precision {other.precision} into {self.precision}")
-        for name, tensor in self._fields.items():
-            source = other._fields[name]
-            if source.shape != tensor.shape:
-                raise ValueError(f"copy_from: {name} has shape {tuple(source.shape)}, not {tuple(tensor.shape)}")
+        for name, buffer in self.buffers.items():
+            source = other.buffers[name]
+            if source.shape != buffer.shape:
+                raise ValueError(f"copy_from: {name} has shape {tuple(source.shape)}, not {tuple(buffer.shape)}")
+        for name, buffer in self.buffers.items():
             if mask is None:
-                tensor.copy_(source)
+                buffer.copy_(other.buffers[name])
             else:
-                tensor[mask] = source[mask]
+                buffer[mask] = other.buffers[name][mask]

@@ -1,6 +1,25 @@
 """Device code: Warp kernels over torch tensors, one thread a world, the same source on CPU and CUDA."""
 
+import os
+
+import torch
 import warp as wp
 
-wp.config.log_level = wp.LOG_WARNING  # no banner, no line a compiled kernel
-wp.init()
+
+def _start_warp() -> None:
+    """Initialise Warp; without a CUDA device its C++ side would print a warning into every program's error output."""
+    wp.config.log_level = wp.LOG_ERROR  # no banner
+    if torch.cuda.is_available():
+        wp.init()
+        return
+    kept, sink = os.dup(2), os.open(os.devnull, os.O_WRONLY)
+    try:
+        os.dup2(sink, 2)
+        wp.init()
+    finally:
+        os.dup2(kept, 2)
+        os.close(kept)
+        os.close(sink)
+
+
+_start_warp()

@@ -40,23 +40,23 @@ def contact(world: Any, w: int, a: int, b: int, dt: Any):
     zero = type(dt)(0.0)
     intersecting = bool(True)
     will_intersect = bool(True)
-    center_x = world.x[w, b] - world.x[w, a]
-    center_y = world.y[w, b] - world.y[w, a]
-    cos_a = world.cos_heading[w, a]
-    sin_a = world.sin_heading[w, a]
-    cos_b = world.cos_heading[w, b]
-    sin_b = world.sin_heading[w, b]
-    moved_x = (world.speed[w, a] * cos_a - world.speed[w, b] * cos_b) * dt
-    moved_y = (world.speed[w, a] * sin_a - world.speed[w, b] * sin_b) * dt
+    center_x = world.cars[w, b].x - world.cars[w, a].x
+    center_y = world.cars[w, b].y - world.cars[w, a].y
+    cos_a = world.cars[w, a].cos_heading
+    sin_a = world.cars[w, a].sin_heading
+    cos_b = world.cars[w, b].cos_heading
+    sin_b = world.cars[w, b].sin_heading
+    moved_x = (world.cars[w, a].speed * cos_a - world.cars[w, b].speed * cos_b) * dt
+    moved_y = (world.cars[w, a].speed * sin_a - world.cars[w, b].speed * sin_b) * dt
     half = type(dt)(0.5)
     length_a = half * type(dt)(LENGTH)
     width_a = half * type(dt)(WIDTH)
     length_b = length_a
     width_b = width_a
-    if world.kind[w, a] >= Kind.OBSTACLE:
+    if world.cars[w, a].kind >= Kind.OBSTACLE:
         length_a = half * type(dt)(OBJECT_SIZE)
         width_a = length_a
-    if world.kind[w, b] >= Kind.OBSTACLE:
+    if world.cars[w, b].kind >= Kind.OBSTACLE:
         length_b = half * type(dt)(OBJECT_SIZE)
         width_b = length_b
     smallest = type(dt)(wp.inf)
@@ -99,64 +99,64 @@ def contact(world: Any, w: int, a: int, b: int, dt: Any):
 
 @wp.func
 def _take_impact(world: Any, w: int, v: int, rank: int, x: Any, y: Any):
-    if rank >= world.impact_rank[w, v]:
-        world.impact_rank[w, v] = rank
-        world.impact_x[w, v] = x
-        world.impact_y[w, v] = y
+    if rank >= world.cars[w, v].impact_rank:
+        world.cars[w, v].impact_rank = rank
+        world.cars[w, v].impact_x = x
+        world.cars[w, v].impact_y = y
 
 
 @wp.func
 def collide_pair(world: Any, w: int, first: int, second: int, dt: Any):
     """`first.handle_collisions(second)`: the two in list order, an object always second."""
-    distance_x = world.x[w, second] - world.x[w, first]
-    distance_y = world.y[w, second] - world.y[w, first]
+    distance_x = world.cars[w, second].x - world.cars[w, first].x
+    distance_y = world.cars[w, second].y - world.cars[w, first].y
     diagonal = type(dt)(VEHICLE_DIAGONAL)
-    if world.kind[w, second] >= Kind.OBSTACLE:
+    if world.cars[w, second].kind >= Kind.OBSTACLE:
         diagonal = type(dt)(MIXED_DIAGONAL)
-    reach = diagonal + world.speed[w, first] * dt
+    reach = diagonal + world.cars[w, first].speed * dt
     if wp.sqrt(distance_x * distance_x + distance_y * distance_y) > reach:
         return
     intersecting, will_intersect, x, y = contact(world, w, first, second, dt)
-    if world.kind[w, second] == Kind.LANDMARK:
+    if world.cars[w, second].kind == Kind.LANDMARK:
         if intersecting:
-            world.crashed[w, second] = True  # a landmark's flag means "hit"
+            world.cars[w, second].crashed = True  # a landmark's flag means "hit"
         return
-    count = world.count[w]
+    count = world.rows[w].count
     if will_intersect:
-        if world.kind[w, second] == Kind.OBSTACLE:
+        if world.cars[w, second].kind == Kind.OBSTACLE:
             _take_impact(world, w, first, 2 * count + second, x, y)
         else:
             half = type(dt)(0.5)
             _take_impact(world, w, first, count + second, half * x, half * y)
             _take_impact(world, w, second, first, -half * x, -half * y)
     if intersecting:
-        world.crashed[w, first] = True
-        world.crashed[w, second] = True
+        world.cars[w, first].crashed = True
+        world.cars[w, second].crashed = True
 
 
 @wp.func
 def handle_collisions(world: Any, model: Any, w: int):
     """Test all pairs near each other along the sorted axis in which at least one vehicle checks its collisions."""
     dt = model.dt
-    count = world.count[w]
+    count = world.rows[w].count
     fastest = type(dt)(0.0)
     for v in range(count):
-        fastest = wp.max(fastest, world.speed[w, v])
+        fastest = wp.max(fastest, world.cars[w, v].speed)
     reach = type(dt)(VEHICLE_DIAGONAL) + fastest * dt
     for k in range(count):
         v = world.order[w, k]
-        if world.checks_collisions[w, v]:
-            key = world.x[w, v] * model.axis_x + world.y[w, v] * model.axis_y
+        if world.cars[w, v].checks_collisions:
+            key = world.cars[w, v].x * model.axis_x + world.cars[w, v].y * model.axis_y
             for ahead in range(k + 1, count):
                 other = world.order[w, ahead]
-                if world.x[w, other] * model.axis_x + world.y[w, other] * model.axis_y - key > reach:
+                if world.cars[w, other].x * model.axis_x + world.cars[w, other].y * model.axis_y - key > reach:
                     break
                 collide_pair(world, w, wp.min(v, other), wp.max(v, other), dt)
             behind = k - 1
             while behind >= 0:
                 other = world.order[w, behind]
-                if key - (world.x[w, other] * model.axis_x + world.y[w, other] * model.axis_y) > reach:
+                if key - (world.cars[w, other].x * model.axis_x + world.cars[w, other].y * model.axis_y) > reach:
                     break
-                if not world.checks_collisions[w, other]:  # else its own turn has found the pair
+                if not world.cars[w, other].checks_collisions:  # else its own turn has found the pair
                     collide_pair(world, w, wp.min(v, other), wp.max(v, other), dt)
                 behind = behind - 1

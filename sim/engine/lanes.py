@@ -225,11 +225,11 @@ def wrap_to_pi(angle: Any):
 @wp.func
 def polyline_pose(lanes: Any, lane: int, x: Any, y: Any):
     """Index of the last pose of a polyline that a point is not behind; pose 0 takes the rest."""
-    first = lanes.pose_first[lane]
-    pose = lanes.pose_count[lane] - 1
+    first = lanes.lanes[lane].pose_first
+    pose = lanes.lanes[lane].pose_count - 1
     while pose > 0:
         k = first + pose
-        ahead = (x - lanes.pose_x[k]) * lanes.pose_dx[k] + (y - lanes.pose_y[k]) * lanes.pose_dy[k]
+        ahead = (x - lanes.poses[k].x) * lanes.poses[k].dx + (y - lanes.poses[k].y) * lanes.poses[k].dy
         if ahead >= type(x)(0.0):
             return k
         pose = pose - 1
@@ -239,75 +239,75 @@ def polyline_pose(lanes: Any, lane: int, x: Any, y: Any):
 @wp.func
 def local_coordinates(lanes: Any, lane: int, x: Any, y: Any):
     """Return the longitudinal and lateral coordinate [m] of a point on a lane."""
-    shape = lanes.shape[lane]
-    along = x - lanes.x[lane]
-    across = y - lanes.y[lane]
+    shape = lanes.lanes[lane].shape
+    along = x - lanes.lanes[lane].x
+    across = y - lanes.lanes[lane].y
     if shape <= Shape.SINE:  # straight or sine
-        s = along * lanes.dx[lane] + across * lanes.dy[lane]
-        lateral = across * lanes.dx[lane] - along * lanes.dy[lane]
+        s = along * lanes.lanes[lane].dx + across * lanes.lanes[lane].dy
+        lateral = across * lanes.lanes[lane].dx - along * lanes.lanes[lane].dy
         if shape == Shape.SINE:
-            lateral = lateral - lanes.amplitude[lane] * wp.sin(lanes.pulsation[lane] * s + lanes.phase[lane])
+            lateral = lateral - lanes.lanes[lane].amplitude * wp.sin(lanes.lanes[lane].pulsation * s + lanes.lanes[lane].phase)
         return s, lateral
     if shape == Shape.CIRCULAR:
-        swept = wrap_to_pi(wp.atan2(across, along) - lanes.phase[lane])
-        turn = lanes.turn[lane]
-        s = turn * swept * lanes.radius[lane]
-        return s, turn * (lanes.radius[lane] - wp.sqrt(along * along + across * across))
+        swept = wrap_to_pi(wp.atan2(across, along) - lanes.lanes[lane].phase)
+        turn = lanes.lanes[lane].turn
+        s = turn * swept * lanes.lanes[lane].radius
+        return s, turn * (lanes.lanes[lane].radius - wp.sqrt(along * along + across * across))
     k = polyline_pose(lanes, lane, x, y)
-    px = x - lanes.pose_x[k]
-    py = y - lanes.pose_y[k]
-    s = type(x)(k - lanes.pose_first[lane]) + px * lanes.pose_dx[k] + py * lanes.pose_dy[k]
-    return s, py * lanes.pose_dx[k] - px * lanes.pose_dy[k]
+    px = x - lanes.poses[k].x
+    py = y - lanes.poses[k].y
+    s = type(x)(k - lanes.lanes[lane].pose_first) + px * lanes.poses[k].dx + py * lanes.poses[k].dy
+    return s, py * lanes.poses[k].dx - px * lanes.poses[k].dy
 
 
 @wp.func
 def heading_at(lanes: Any, lane: int, s: Any):
     """Return a lane's heading [rad] at longitudinal coordinate `s` [m]."""
-    shape = lanes.shape[lane]
-    heading = lanes.heading[lane]
+    shape = lanes.lanes[lane].shape
+    heading = lanes.lanes[lane].heading
     if shape == Shape.SINE:
-        wave = lanes.pulsation[lane] * s + lanes.phase[lane]
-        heading = heading + wp.atan(lanes.amplitude[lane] * lanes.pulsation[lane] * wp.cos(wave))
+        wave = lanes.lanes[lane].pulsation * s + lanes.lanes[lane].phase
+        heading = heading + wp.atan(lanes.lanes[lane].amplitude * lanes.lanes[lane].pulsation * wp.cos(wave))
     elif shape == Shape.CIRCULAR:
-        turn = lanes.turn[lane]
-        heading = turn * s / lanes.radius[lane] + lanes.phase[lane] + type(s)(HALF_PI) * turn
+        turn = lanes.lanes[lane].turn
+        heading = turn * s / lanes.lanes[lane].radius + lanes.lanes[lane].phase + type(s)(HALF_PI) * turn
     elif shape == Shape.POLYLINE:
-        k = lanes.pose_first[lane] + wp.clamp(int(wp.floor(s)), 0, lanes.pose_count[lane] - 1)
-        heading = wp.atan2(lanes.pose_dy[k], lanes.pose_dx[k])
+        k = lanes.lanes[lane].pose_first + wp.clamp(int(wp.floor(s)), 0, lanes.lanes[lane].pose_count - 1)
+        heading = wp.atan2(lanes.poses[k].dy, lanes.poses[k].dx)
     return heading
 
 
 @wp.func
 def width_at(lanes: Any, lane: int, s: Any):
     """Return a lane's width [m] at longitudinal coordinate `s` [m]."""
-    if lanes.shape[lane] == Shape.POLYLINE:
-        return lanes.widths[lanes.width_first[lane] + wp.clamp(int(wp.floor(s)), 0, lanes.width_count[lane] - 1)]
-    return lanes.width[lane]
+    if lanes.lanes[lane].shape == Shape.POLYLINE:
+        return lanes.widths[lanes.lanes[lane].width_first + wp.clamp(int(wp.floor(s)), 0, lanes.lanes[lane].width_count - 1)]
+    return lanes.lanes[lane].width
 
 
 @wp.func
 def position(lanes: Any, lane: int, s: Any, lateral: Any):
     """Return world x and y [m] of lane coordinates [m]."""
-    shape = lanes.shape[lane]
+    shape = lanes.lanes[lane].shape
     if shape <= Shape.SINE:
         offset = lateral
         if shape == Shape.SINE:
-            offset = lateral + lanes.amplitude[lane] * wp.sin(lanes.pulsation[lane] * s + lanes.phase[lane])
-        x = lanes.x[lane] + s * lanes.dx[lane] - offset * lanes.dy[lane]
-        return x, lanes.y[lane] + s * lanes.dy[lane] + offset * lanes.dx[lane]
+            offset = lateral + lanes.lanes[lane].amplitude * wp.sin(lanes.lanes[lane].pulsation * s + lanes.lanes[lane].phase)
+        x = lanes.lanes[lane].x + s * lanes.lanes[lane].dx - offset * lanes.lanes[lane].dy
+        return x, lanes.lanes[lane].y + s * lanes.lanes[lane].dy + offset * lanes.lanes[lane].dx
     if shape == Shape.CIRCULAR:
-        turn = lanes.turn[lane]
-        phi = turn * s / lanes.radius[lane] + lanes.phase[lane]
-        radius = lanes.radius[lane] - lateral * turn
-        return lanes.x[lane] + radius * wp.cos(phi), lanes.y[lane] + radius * wp.sin(phi)
-    knot = lanes.knot_first[lane]
-    last = knot + lanes.knot_count[lane] - 2
-    while knot < last and lanes.knot_s[knot + 1] <= s:
+        turn = lanes.lanes[lane].turn
+        phi = turn * s / lanes.lanes[lane].radius + lanes.lanes[lane].phase
+        radius = lanes.lanes[lane].radius - lateral * turn
+        return lanes.lanes[lane].x + radius * wp.cos(phi), lanes.lanes[lane].y + radius * wp.sin(phi)
+    knot = lanes.lanes[lane].knot_first
+    last = knot + lanes.lanes[lane].knot_count - 2
+    while knot < last and lanes.knots[knot + 1].s <= s:
         knot = knot + 1
-    share = (s - lanes.knot_s[knot]) / (lanes.knot_s[knot + 1] - lanes.knot_s[knot])
+    share = (s - lanes.knots[knot].s) / (lanes.knots[knot + 1].s - lanes.knots[knot].s)
     heading = heading_at(lanes, lane, s)
-    x = lanes.knot_x[knot] + share * (lanes.knot_x[knot + 1] - lanes.knot_x[knot]) - wp.sin(heading) * lateral
-    y = lanes.knot_y[knot] + share * (lanes.knot_y[knot + 1] - lanes.knot_y[knot]) + wp.cos(heading) * lateral
+    x = lanes.knots[knot].x + share * (lanes.knots[knot + 1].x - lanes.knots[knot].x) - wp.sin(heading) * lateral
+    y = lanes.knots[knot].y + share * (lanes.knots[knot + 1].y - lanes.knots[knot].y) + wp.cos(heading) * lateral
     return x, y
 
 
@@ -317,25 +317,25 @@ def on_lane(lanes: Any, lane: int, s: Any, lateral: Any, margin: Any):
     reach = type(s)(VEHICLE_LENGTH)
     if wp.abs(lateral) > width_at(lanes, lane, s) * type(s)(0.5) + margin:
         return False
-    return s >= -reach and s < lanes.length[lane] + reach
+    return s >= -reach and s < lanes.lanes[lane].length + reach
 
 
 @wp.func
 def is_reachable_from(lanes: Any, lane: int, x: Any, y: Any):
     """May a vehicle at (x, y) [m] change to this lane?"""
-    if lanes.forbidden[lane] != 0:
+    if lanes.lanes[lane].forbidden != 0:
         return False
     s, lateral = local_coordinates(lanes, lane, x, y)
     if wp.abs(lateral) > type(x)(2.0) * width_at(lanes, lane, s):
         return False
-    return s >= type(x)(0.0) and s < lanes.length[lane] + type(x)(VEHICLE_LENGTH)
+    return s >= type(x)(0.0) and s < lanes.lanes[lane].length + type(x)(VEHICLE_LENGTH)
 
 
 @wp.func
 def after_end(lanes: Any, lane: int, x: Any, y: Any):
     """Is (x, y) [m] within half a vehicle of the lane's end, or past it?"""
     s, lateral = local_coordinates(lanes, lane, x, y)
-    return s > lanes.length[lane] - type(x)(HALF_VEHICLE)
+    return s > lanes.lanes[lane].length - type(x)(HALF_VEHICLE)
 
 
 @wp.func
@@ -357,4 +357,4 @@ def distance_with_heading(lanes: Any, lane: int, x: Any, y: Any, heading: Any):
 def _excess(lanes: Any, lane: int, s: Any):
     """How far `s` lies outside the lane's ends [m]."""
     zero = type(s)(0.0)
-    return wp.max(s - lanes.length[lane], zero) + wp.max(-s, zero)
+    return wp.max(s - lanes.lanes[lane].length, zero) + wp.max(-s, zero)

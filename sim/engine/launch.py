@@ -1,7 +1,8 @@
 """Running kernels over all worlds: one slice a core on the CPU, one launch on CUDA."""
 
-import os
-from collections.abc import Callable, Sequence
+import itertools
+from collections import deque
+from collections.abc import Sequence
 from concurrent.futures import ThreadPoolExecutor
 from functools import cache
 from typing import Any
@@ -9,18 +10,15 @@ from typing import Any
 import torch
 import warp as wp
 
-# Worlds per slice below which a second thread costs more than it saves.
-SMALLEST_SLICE = 16
+# Worlds per slice below which handing out a slice costs more than it saves.
+SMALLEST_SLICE = 32
+# More slices than threads, so that a thread that was held up by another process is relieved.
+SLICES_PER_THREAD = 4
 
 
 @cache
 def _pool(threads: int) -> ThreadPoolExecutor:
     return ThreadPoolExecutor(threads, thread_name_prefix="slipstream")
-
-
-def available_cores() -> int:
-    """Return the number of cores this process may use."""
-    return len(os.sched_getaffinity(0)) if hasattr(os, "sched_getaffinity") else os.cpu_count() or 1
 
 
 class Program:
@@ -30,38 +28,43 @@ class Program:
     so slices run in a thread pool; all launches of one slice run in order on one thread.
     """
 
-    def __init__(self, launches: Sequence[tuple[Any, Sequence[Any]]], worlds: int, device: torch.device, threads: int):
-        slices = min(threads, max(1, worlds // SMALLEST_SLICE)) if device.type == "cpu" else 1
+    def __init__(
+        self, launches: Sequence[tuple[Any, Sequence[Any]]], worlds: int, device: torch.device, threads: int
+    ) -> None:
+        slices = 1
+        if device.type == "cpu" and threads > 1:
+            slices = min(threads * SLICES_PER_THREAD, max(1, worlds // SMALLEST_SLICE))
         bounds = [worlds * i // slices for i in range(slices + 1)]
         self._device = device
-        self._threads = slices
+        self._threads = min(threads, slices)
         self._slices = [
             [
                 wp.launch(kernel, dim=end - start, inputs=[*inputs, start], device=str(device), record_cmd=True)
                 for kernel, inputs in launches
             ]
-            for start, end in zip(bounds, bounds[1:], strict=False)
+            for start, end in itertools.pairwise(bounds)
         ]
 
     def __call__(self) -> None:
         """Run the launches; on CUDA they follow torch's current stream."""
         if self._device.type == "cuda":
             stream = wp.stream_from_torch(torch.cuda.current_stream(self._device))
-            _run(self._slices[0], lambda command: command.launch(stream=stream))
-        elif self._threads == 1:
-            _run(self._slices[0], _launch)
-        else:
-            pool = _pool(self._threads)
-            others = [pool.submit(_run, commands, _launch) for commands in self._slices[1:]]
-            _run(self._slices[0], _launch)
-            for other in others:
-                other.result()
+            for command in self._slices[0]:
+                command.launch(stream=stream)
+            return
+        waiting = deque(self._slices)
+        helpers = [_pool(self._threads).submit(_work_off, waiting) for _ in range(self._threads - 1)]
+        _work_off(waiting)
+        for helper in helpers:
+            helper.result()
 
 
-def _launch(command: Any) -> None:
-    command.launch()
-
-
-def _run(commands: Sequence[Any], launch: Callable[[Any], None]) -> None:
-    for command in commands:
-        launch(command)
+def _work_off(waiting: deque[list[Any]]) -> None:
+    """Run slices until none is left; several threads share one queue."""
+    while True:
+        try:
+            commands = waiting.popleft()
+        except IndexError:
+            return
+        for command in commands:
+            command.launch()

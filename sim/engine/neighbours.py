@@ -10,40 +10,41 @@ from typing import Any
 import warp as wp
 
 from sim.engine import lanes as lane
+from sim.engine.network import MARGIN, MAX_SWEPT_LANES
 from sim.engine.state import Kind
 
-MARGIN = 1.0  # m, how far beside its lane a vehicle still counts as being on it
+LaneSlots = wp.types.vector(MAX_SWEPT_LANES, wp.int32)
 
 
 @wp.func
 def sort_along_axis(world: Any, model: Any, w: int):
     """Restore `order` and `rank`; insertion sort, because vehicles barely move between frames."""
-    count = world.count[w]
+    count = world.rows[w].count
     for k in range(1, count):
         v = world.order[w, k]
-        key = world.x[w, v] * model.axis_x + world.y[w, v] * model.axis_y
+        key = world.cars[w, v].x * model.axis_x + world.cars[w, v].y * model.axis_y
         place = k
         while place > 0:
             other = world.order[w, place - 1]
-            ahead = world.x[w, other] * model.axis_x + world.y[w, other] * model.axis_y
+            ahead = world.cars[w, other].x * model.axis_x + world.cars[w, other].y * model.axis_y
             if ahead < key or (ahead == key and other < v):
                 break
             world.order[w, place] = other
-            world.rank[w, other] = place
+            world.cars[w, other].rank = place
             place = place - 1
         if place != k:
             world.order[w, place] = v
-            world.rank[w, v] = place
+            world.cars[w, v].rank = place
 
 
 @wp.func
 def _front_along_axis(lanes: Any, world: Any, w: int, v: int, on: int, s: Any, step: int):
     """Nearest vehicle with s_v >= s, walking `order` by `step`; among equals the later slot."""
-    count = world.count[w]
-    k = world.rank[w, v]
+    count = world.rows[w].count
+    k = world.cars[w, v].rank
     while k - step >= 0 and k - step < count:  # equal coordinates may be sorted behind
         other = world.order[w, k - step]
-        so, lateral = lane.local_coordinates(lanes, on, world.x[w, other], world.y[w, other])
+        so, lateral = lane.local_coordinates(lanes, on, world.cars[w, other].x, world.cars[w, other].y)
         if so < s:
             break
         k = k - step
@@ -53,11 +54,11 @@ def _front_along_axis(lanes: Any, world: Any, w: int, v: int, on: int, s: Any, s
         other = world.order[w, k]
         k = k + step
         if other != v:
-            so, lateral = lane.local_coordinates(lanes, on, world.x[w, other], world.y[w, other])
+            so, lateral = lane.local_coordinates(lanes, on, world.cars[w, other].x, world.cars[w, other].y)
             if best >= 0 and so > best_s:
                 break
             if so >= s and lane.on_lane(lanes, on, so, lateral, type(s)(MARGIN)):
-                if world.kind[w, other] != Kind.LANDMARK:
+                if world.cars[w, other].kind != Kind.LANDMARK:
                     if best < 0 or other > best:
                         best = other
                         best_s = so
@@ -67,18 +68,18 @@ def _front_along_axis(lanes: Any, world: Any, w: int, v: int, on: int, s: Any, s
 @wp.func
 def _rear_along_axis(lanes: Any, world: Any, w: int, v: int, on: int, s: Any, step: int):
     """Nearest vehicle with s_v < s, walking `order` against `step`; among equals the earlier slot."""
-    count = world.count[w]
-    k = world.rank[w, v] - step
+    count = world.rows[w].count
+    k = world.cars[w, v].rank - step
     best = int(-1)
     best_s = s
     while k >= 0 and k < count:
         other = world.order[w, k]
         k = k - step
-        so, lateral = lane.local_coordinates(lanes, on, world.x[w, other], world.y[w, other])
+        so, lateral = lane.local_coordinates(lanes, on, world.cars[w, other].x, world.cars[w, other].y)
         if best >= 0 and so < best_s:
             break
         if so < s and lane.on_lane(lanes, on, so, lateral, type(s)(MARGIN)):
-            if world.kind[w, other] != Kind.LANDMARK:
+            if world.cars[w, other].kind != Kind.LANDMARK:
                 if best < 0 or other < best:
                     best = other
                     best_s = so
@@ -88,36 +89,36 @@ def _rear_along_axis(lanes: Any, world: Any, w: int, v: int, on: int, s: Any, st
 @wp.func
 def _coordinate_with_connected(lanes: Any, world: Any, w: int, other: int, on: int, connected: int):
     """Return (found, s): the coordinate of a vehicle on a lane, or on the lanes before and after it if `connected`."""
-    x = world.x[w, other]
-    y = world.y[w, other]
+    x = world.cars[w, other].x
+    y = world.cars[w, other].y
     margin = type(x)(MARGIN)
     s, lateral = lane.local_coordinates(lanes, on, x, y)
     if lane.on_lane(lanes, on, s, lateral, margin):
         return True, s
     if connected != 0:
-        edge = lanes.edge[on]
-        node = lanes.edge_to[edge]
-        for k in range(lanes.leaving_first[node], lanes.leaving_first[node + 1]):
-            near = _same_index(lanes, on, lanes.leaving[k])
+        edge = lanes.lanes[on].edge
+        node = lanes.edges[edge].end
+        for k in range(lanes.nodes[node].leaving_first, lanes.nodes[node].leaving_end):
+            near = _same_index(lanes, on, lanes.links[k])
             s, lateral = lane.local_coordinates(lanes, near, x, y)
             if lane.on_lane(lanes, near, s, lateral, margin):
-                return True, s + lanes.length[on]
-        node = lanes.edge_from[edge]
-        for k in range(lanes.entering_first[node], lanes.entering_first[node + 1]):
-            near = _same_index(lanes, on, lanes.entering[k])
+                return True, s + lanes.lanes[on].length
+        node = lanes.edges[edge].start
+        for k in range(lanes.nodes[node].entering_first, lanes.nodes[node].entering_end):
+            near = _same_index(lanes, on, lanes.links[k])
             s, lateral = lane.local_coordinates(lanes, near, x, y)
             if lane.on_lane(lanes, near, s, lateral, margin):
-                return True, s - lanes.length[near]
+                return True, s - lanes.lanes[near].length
     return False, s
 
 
 @wp.func
 def _same_index(lanes: Any, on: int, edge: int):
     """Lane of `edge` with the index of lane `on`, else its lane 0."""
-    index = lanes.index[on]
-    if index >= lanes.edge_count[edge]:
+    index = lanes.lanes[on].index
+    if index >= lanes.edges[edge].count:
         index = 0
-    return lanes.edge_first[edge] + index
+    return lanes.edges[edge].first + index
 
 
 @wp.func
@@ -125,8 +126,8 @@ def _search_all(lanes: Any, world: Any, w: int, v: int, on: int, s: Any, front: 
     """Nearest vehicle ahead or behind among all, in list order."""
     best = int(-1)
     best_s = s
-    for other in range(world.count[w]):
-        if other != v and world.kind[w, other] != Kind.LANDMARK:
+    for other in range(world.rows[w].count):
+        if other != v and world.cars[w, other].kind != Kind.LANDMARK:
             found, so = _coordinate_with_connected(lanes, world, w, other, on, connected)
             if found:
                 if front:
@@ -142,8 +143,8 @@ def _search_all(lanes: Any, world: Any, w: int, v: int, on: int, s: Any, front: 
 @wp.func
 def front_vehicle(lanes: Any, world: Any, model: Any, w: int, v: int, on: int):
     """Return the slot of the vehicle ahead of `v` on lane `on`, -1 if none."""
-    s, lateral = lane.local_coordinates(lanes, on, world.x[w, v], world.y[w, v])
-    step = int(lanes.along[on])
+    s, lateral = lane.local_coordinates(lanes, on, world.cars[w, v].x, world.cars[w, v].y)
+    step = int(lanes.lanes[on].along)
     if step == 0 or model.connected_lanes != 0:
         return _search_all(lanes, world, w, v, on, s, True, model.connected_lanes)
     return _front_along_axis(lanes, world, w, v, on, s, step)
@@ -152,8 +153,26 @@ def front_vehicle(lanes: Any, world: Any, model: Any, w: int, v: int, on: int):
 @wp.func
 def rear_vehicle(lanes: Any, world: Any, model: Any, w: int, v: int, on: int):
     """Return the slot of the vehicle behind `v` on lane `on`, -1 if none."""
-    s, lateral = lane.local_coordinates(lanes, on, world.x[w, v], world.y[w, v])
-    step = int(lanes.along[on])
+    s, lateral = lane.local_coordinates(lanes, on, world.cars[w, v].x, world.cars[w, v].y)
+    step = int(lanes.lanes[on].along)
     if step == 0 or model.connected_lanes != 0:
         return _search_all(lanes, world, w, v, on, s, False, model.connected_lanes)
     return _rear_along_axis(lanes, world, w, v, on, s, step)
+
+
+@wp.func
+def enter_sweep(lanes: Any, world: Any, w: int, v: int, ahead: LaneSlots):
+    """Return `ahead`, the nearest vehicle on each lane, after passing `v` on a walk from the front of the road back."""
+    x = world.cars[w, v].x
+    y = world.cars[w, v].y
+    on = world.cars[w, v].lane
+    for side in range(-1, 2):
+        near = on + side
+        if near >= 0 and near < lanes.lanes.shape[0]:
+            s, lateral = lane.local_coordinates(lanes, near, x, y)
+            if lane.on_lane(lanes, near, s, lateral, type(x)(MARGIN)):
+                kept = ahead[near]
+                # among equal coordinates the later slot counts, and it has been passed first
+                if kept < 0 or world.cars[w, kept].x != x or world.cars[w, kept].y != y:
+                    ahead[near] = v
+    return ahead

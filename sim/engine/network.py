@@ -20,6 +20,8 @@ Graph = dict[str, dict[str, list[Lane]]]
 
 # Two parallel lanes closer than this [m] to being equally near are left to the full search.
 CLAIM_MARGIN = 1e-3
+MARGIN = 1.0  # m, how far beside its lane a vehicle still counts as a neighbour on it
+MAX_SWEPT_LANES = 8
 
 
 class Network:
@@ -66,8 +68,14 @@ class Network:
         return []
 
     def table(self, real: type, device: torch.device) -> Any:
-        """Return the network as a Warp struct of tables for one precision (see `state.lane_table`)."""
-        return lane_table(real, self._geometry() | self._polylines() | self._graph_tables(), device)
+        """Return the network as a Warp struct of tables for one precision (see `state.py`)."""
+        rows = self._lane_rows()
+        poses, knots, widths = self._add_polylines(rows)
+        edges, nodes, links = self._graph_rows()
+        tables = {"lanes": rows, "edges": edges, "nodes": nodes, "poses": poses, "knots": knots}
+        table = lane_table(real, tables, {"links": links, "widths": widths}, device)
+        table.swept = int(self._can_be_swept())
+        return table
 
     def axis(self) -> np.ndarray:
         """Unit vector along which vehicles are kept sorted: the direction of the longest straight lane."""
@@ -76,40 +84,37 @@ class Network:
             return np.array([1.0, 0.0])
         return max(straight, key=lambda one: one.length).direction
 
-    def _geometry(self) -> dict[str, np.ndarray]:
-        count = len(self.lanes)
-        columns = {
-            name: np.zeros(count)
-            for name in (
-                "x", "y", "dx", "dy", "heading", "length", "width", "speed_limit", "radius", "turn",
-                "amplitude", "pulsation", "phase", "claim", "along",
-            )
-        }  # fmt: skip
-        columns["shape"] = np.zeros(count, dtype=np.int64)
-        columns["forbidden"] = np.array([one.forbidden for one in self.lanes], dtype=np.int64)
-        axis = self.axis()
+    def _lane_rows(self) -> list[dict[str, float]]:
+        """One row of the device table a lane; fields that a shape does not use stay zero."""
+        axis, claim = self.axis(), self._claim()
+        edge_of = np.repeat(np.arange(len(self.edges)), np.diff(self.edge_first))
+        rows = []
         for i, one in enumerate(self.lanes):
-            columns["length"][i] = one.length
-            columns["width"][i] = one.width
-            columns["speed_limit"][i] = lane.NO_SPEED_LIMIT if one.speed_limit is None else one.speed_limit
+            row: dict[str, float] = {
+                "length": one.length,
+                "width": one.width,
+                "speed_limit": lane.NO_SPEED_LIMIT if one.speed_limit is None else one.speed_limit,
+                "forbidden": int(one.forbidden),
+                "claim": claim,
+                "edge": edge_of[i],
+                "index": i - self.edge_first[edge_of[i]],
+                "dead_end": int(not self.graph.get(self.edges[edge_of[i]][1])),
+            }
             if isinstance(one, StraightLane):
-                columns["x"][i], columns["y"][i] = one.start
-                columns["dx"][i], columns["dy"][i] = one.direction
-                columns["heading"][i] = one.heading
+                row |= {"x": one.start[0], "y": one.start[1], "dx": one.direction[0], "dy": one.direction[1]}
+                row |= {"heading": one.heading, "shape": Shape.STRAIGHT}
                 if isinstance(one, SineLane):
-                    columns["shape"][i] = Shape.SINE
-                    for name in ("amplitude", "pulsation", "phase"):
-                        columns[name][i] = getattr(one, name)
+                    row |= {"amplitude": one.amplitude, "pulsation": one.pulsation, "phase": one.phase}
+                    row["shape"] = Shape.SINE
                 elif abs(one.direction @ axis) == 1.0:
-                    columns["along"][i] = one.direction @ axis
+                    row["along"] = one.direction @ axis
             elif isinstance(one, CircularLane):
-                columns["shape"][i] = Shape.CIRCULAR
-                columns["x"][i], columns["y"][i] = one.center
-                columns["radius"][i], columns["phase"][i], columns["turn"][i] = one.radius, one.start_phase, one.turn
+                row |= {"x": one.center[0], "y": one.center[1], "radius": one.radius, "phase": one.start_phase}
+                row |= {"turn": one.turn, "shape": Shape.CIRCULAR}
             else:
-                columns["shape"][i] = Shape.POLYLINE
-        columns["claim"][:] = self._claim()
-        return columns
+                row["shape"] = Shape.POLYLINE
+            rows.append(row)
+        return rows
 
     def _claim(self) -> float:
         """Return the lateral offset [m] within which a vehicle's own lane is surely the closest; 0 if unknown.
@@ -129,44 +134,52 @@ class Network:
         gaps = np.diff(np.sort(offsets))
         return float(max(gaps.min() / 2 - CLAIM_MARGIN, 0.0)) if len(gaps) else np.inf
 
-    def _polylines(self) -> dict[str, np.ndarray]:
-        """Tables of all polyline lanes, one after another: poses, knots of the centre line, widths."""
-        tables: dict[str, list] = {name: [] for name in ("pose", "knot", "width")}
-        spans: dict[str, list[int]] = {f"{name}_{end}": [] for name in tables for end in ("first", "count")}
-        for one in self.lanes:
-            parts = {name: np.zeros((0, 4)) for name in tables}
-            if isinstance(one, PolyLane):
-                parts["pose"] = one.curve.poses
-                parts["knot"] = np.column_stack([one.curve.knots, one.curve.points, one.curve.knots])
-                parts["width"] = np.repeat(one.width_samples()[:, None], 4, axis=1)
-            for name, part in parts.items():
-                spans[f"{name}_first"].append(sum(len(some) for some in tables[name]))
-                spans[f"{name}_count"].append(len(part))
-                tables[name].append(part)
-        # one spare row, because a table on the device can't be empty
-        pose, knot, width = (np.concatenate([*some, np.zeros((1, 4))]) for some in tables.values())
-        return {name: np.array(span, dtype=np.int64) for name, span in spans.items()} | {
-            "pose_x": pose[:, 0], "pose_y": pose[:, 1], "pose_dx": pose[:, 2], "pose_dy": pose[:, 3],
-            "knot_s": knot[:, 0], "knot_x": knot[:, 1], "knot_y": knot[:, 2], "widths": width[:, 0],
-        }  # fmt: skip
+    def _can_be_swept(self) -> bool:
+        """Is this one road of parallel lanes, on which a vehicle is on its closest lane or next to it, never further?"""
+        if len(self.edges) > 1 or len(self.lanes) > MAX_SWEPT_LANES or self._claim() == 0.0:
+            return False
+        if self.lanes[0].heading != 0.0:  # the sweep compares x
+            return False
+        widest = max(one.width for one in self.lanes) / 2 + MARGIN
+        return len(self.lanes) == 1 or 3 * (self._claim() + CLAIM_MARGIN) > widest
 
-    def _graph_tables(self) -> dict[str, np.ndarray]:
-        counts = np.diff(self.edge_first)
+    def _add_polylines(self, rows: list[dict[str, float]]) -> tuple[list, list, list]:
+        """Return the poses, knots and widths of all polyline lanes one after another, and point their rows to them."""
+        poses: list[dict[str, float]] = []
+        knots: list[dict[str, float]] = []
+        widths: list[float] = []
+        for row, one in zip(rows, self.lanes, strict=True):
+            if isinstance(one, PolyLane):
+                row |= {"pose_first": len(poses), "knot_first": len(knots), "width_first": len(widths)}
+                poses += [dict(zip(("x", "y", "dx", "dy"), pose, strict=True)) for pose in one.curve.poses]
+                knots += [
+                    {"s": s, "x": x, "y": y} for s, (x, y) in zip(one.curve.knots, one.curve.points, strict=True)
+                ]
+                widths += list(one.width_samples())
+                row |= {
+                    "pose_count": len(poses) - row["pose_first"],
+                    "knot_count": len(knots) - row["knot_first"],
+                    "width_count": len(widths) - row["width_first"],
+                }
+        return poses, knots, widths
+
+    def _graph_rows(self) -> tuple[list, list, list]:
+        """Return the edges, the nodes, and the edges that leave and enter each node."""
         number = {node: i for i, node in enumerate(self.nodes)}
-        leaving = [[e for e, (start, _) in enumerate(self.edges) if start == node] for node in self.nodes]
-        entering = [[e for e, (_, end) in enumerate(self.edges) if end == node] for node in self.nodes]
-        tables = {
-            "edge": np.repeat(np.arange(len(self.edges)), counts),
-            "index": np.concatenate([np.arange(n) for n in counts]),
-            "edge_first": self.edge_first[:-1],
-            "edge_count": counts,
-            "edge_from": np.array([number[start] for start, _ in self.edges]),
-            "edge_to": np.array([number[end] for _, end in self.edges]),
-        }
-        for name, lists in (("leaving", leaving), ("entering", entering)):
-            tables[f"{name}_first"] = np.cumsum([0] + [len(some) for some in lists])
-            tables[name] = np.array([e for some in lists for e in some] + [0])
-        return tables
+        edges = [
+            {"first": self.edge_first[e], "count": len(self.graph[a][b]), "start": number[a], "end": number[b]}
+            for e, (a, b) in enumerate(self.edges)
+        ]
+        links: list[int] = []
+        nodes = []
+        for node in self.nodes:
+            row = {}
+            for name, side in (("leaving", 0), ("entering", 1)):
+                row[f"{name}_first"] = len(links)
+                links += [e for e, ends in enumerate(self.edges) if ends[side] == node]
+                row[f"{name}_end"] = len(links)
+            nodes.append(row)
+        return edges, nodes, links
 
 
 @wp.func
@@ -174,7 +187,7 @@ def closest_lane(lanes: Any, x: Any, y: Any, heading: Any):
     """Return the lane nearest to a pose, by position [m] plus angle [rad]; the first of equals."""
     best = int(0)
     best_distance = lane.distance_with_heading(lanes, 0, x, y, heading)
-    for i in range(1, lanes.shape.shape[0]):
+    for i in range(1, lanes.lanes.shape[0]):
         candidate = lane.distance_with_heading(lanes, i, x, y, heading)
         if candidate < best_distance:
             best_distance = candidate
@@ -187,10 +200,10 @@ def _continue_on(lanes: Any, current: int, edge: int, wanted: int, x: Any, y: An
     """Return the lane of `edge` that follows `current`: the wanted or same index if the edges are equally wide,
     else the lane nearest to (x, y) [m]; `wanted` -1 is highway-env's None.
     """
-    first = lanes.edge_first[edge]
-    count = lanes.edge_count[edge]
-    best = first + lanes.index[current]
-    if count == lanes.edge_count[lanes.edge[current]]:
+    first = lanes.edges[edge].first
+    count = lanes.edges[edge].count
+    best = first + lanes.lanes[current].index
+    if count == lanes.edges[lanes.lanes[current].edge].count:
         if wanted >= 0:
             best = first + wanted
     else:
@@ -207,28 +220,28 @@ def _continue_on(lanes: Any, current: int, edge: int, wanted: int, x: Any, y: An
 @wp.func
 def next_lane(lanes: Any, world: Any, w: int, v: int, current: int):
     """Return the lane to follow after `current`, with the vehicle's route if it has one; drops finished route steps."""
-    edge = lanes.edge[current]
-    node = lanes.edge_to[edge]
+    edge = lanes.lanes[current].edge
+    node = lanes.edges[edge].end
     next_edge = int(-1)
     wanted = int(-1)
-    head = world.route_head[w, v]
-    size = world.route_size[w, v]
+    head = world.cars[w, v].route_head
+    size = world.cars[w, v].route_size
     if head < size:
         if world.route_edge[w, v, head] == edge:
             head = head + 1
-            world.route_head[w, v] = head
+            world.cars[w, v].route_head = head
         if head < size:
-            if lanes.edge_from[world.route_edge[w, v, head]] == node:
+            if lanes.edges[world.route_edge[w, v, head]].start == node:
                 next_edge = world.route_edge[w, v, head]
                 wanted = world.route_lane[w, v, head]
-    s, lateral = lane.local_coordinates(lanes, current, world.x[w, v], world.y[w, v])
+    s, lateral = lane.local_coordinates(lanes, current, world.cars[w, v].x, world.cars[w, v].y)
     x, y = lane.position(lanes, current, s, type(s)(0.0))
     if next_edge >= 0:
         return _continue_on(lanes, current, next_edge, wanted, x, y)
     best = current
     best_distance = type(s)(wp.inf)
-    for k in range(lanes.leaving_first[node], lanes.leaving_first[node + 1]):
-        candidate = _continue_on(lanes, current, lanes.leaving[k], -1, x, y)
+    for k in range(lanes.nodes[node].leaving_first, lanes.nodes[node].leaving_end):
+        candidate = _continue_on(lanes, current, lanes.links[k], -1, x, y)
         gap = lane.distance(lanes, candidate, x, y)
         if gap < best_distance:
             best_distance = gap

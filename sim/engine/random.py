@@ -107,6 +107,22 @@ def integers(rng: wp.array2d(dtype=wp.uint64), i: int, low: int, high: int):
 
 
 @wp.func
+def interval(rng: wp.array2d(dtype=wp.uint64), i: int, highest: int):
+    """A random integer in [0, highest] by masking and rejection (NumPy's `random_interval`)."""
+    if highest == 0:
+        return int(0)
+    mask = wp.uint64(highest)
+    shift = int(1)
+    while shift < 32:
+        mask = mask | (mask >> wp.uint64(shift))
+        shift = shift * 2
+    value = next_uint32(rng, i) & mask
+    while value > wp.uint64(highest):
+        value = next_uint32(rng, i) & mask
+    return wp.int32(value)
+
+
+@wp.func
 def choose_two(rng: wp.array2d(dtype=wp.uint64), i: int, n: int):
     """`Generator.choice(range(n), size=2, replace=False)`: Floyd's sampling for a small pool, then a shuffle of it."""
     first = integers(rng, i, 0, n - 1)

@@ -31,11 +31,11 @@ LINEAR_STEERING_SPREAD_1 = 1.5
 @wp.func
 def clear_world(world: Any, w: int):
     """Empty a world and set its clock back."""
-    for v in range(world.x.shape[1]):
-        world.kind[w, v] = 0
-    world.count[w] = 0
-    world.time[w] = wp.float64(0.0)
-    world.steps[w] = 0
+    for v in range(world.cars.shape[1]):
+        world.cars[w, v].kind = 0
+    world.rows[w].count = 0
+    world.rows[w].time = wp.float64(0.0)
+    world.rows[w].steps = 0
 
 
 @wp.func
@@ -50,45 +50,45 @@ def place(
     speed: wp.float64,
 ):
     """Append a vehicle at a pose [m, rad] and speed [m/s] and return its slot; all else as its class constructs it."""
-    v = world.count[w]
-    world.count[w] = v + 1
-    zero = type(world.x[w, v])(0.0)
-    world.x[w, v] = type(zero)(x)
-    world.y[w, v] = type(zero)(y)
-    world.heading[w, v] = type(zero)(heading)
-    world.cos_heading[w, v] = type(zero)(wp.cos(heading))
-    world.sin_heading[w, v] = type(zero)(wp.sin(heading))
-    world.speed[w, v] = type(zero)(speed)
-    world.acceleration[w, v] = zero
-    world.slip[w, v] = zero
-    world.steering[w, v] = zero
-    world.target_speed[w, v] = type(zero)(speed)
+    v = world.rows[w].count
+    world.rows[w].count = v + 1
+    zero = type(world.cars[w, v].x)(0.0)
+    world.cars[w, v].x = type(zero)(x)
+    world.cars[w, v].y = type(zero)(y)
+    world.cars[w, v].heading = type(zero)(heading)
+    world.cars[w, v].cos_heading = type(zero)(wp.cos(heading))
+    world.cars[w, v].sin_heading = type(zero)(wp.sin(heading))
+    world.cars[w, v].speed = type(zero)(speed)
+    world.cars[w, v].acceleration = zero
+    world.cars[w, v].slip = zero
+    world.cars[w, v].steering = zero
+    world.cars[w, v].target_speed = type(zero)(speed)
     turned = (x + y) * wp.float64(wp.pi) / wp.float64(LANE_CHANGE_DELAY)
-    world.timer[w, v] = type(zero)((turned - wp.floor(turned)) * wp.float64(LANE_CHANGE_DELAY))
-    world.delta[w, v] = type(zero)(DELTA)
-    world.impact_x[w, v] = zero
-    world.impact_y[w, v] = zero
-    world.impact_rank[w, v] = -1
-    world.lateral_speed[w, v] = zero
-    world.yaw_rate[w, v] = zero
-    world.kind[w, v] = kind
-    world.crashed[w, v] = False
-    world.checks_collisions[w, v] = True
-    world.changes_lanes[w, v] = True
-    world.route_head[w, v] = 0
-    world.route_size[w, v] = 0
+    world.cars[w, v].timer = type(zero)((turned - wp.floor(turned)) * wp.float64(LANE_CHANGE_DELAY))
+    world.cars[w, v].delta = type(zero)(DELTA)
+    world.cars[w, v].impact_x = zero
+    world.cars[w, v].impact_y = zero
+    world.cars[w, v].impact_rank = -1
+    world.cars[w, v].lateral_speed = zero
+    world.cars[w, v].yaw_rate = zero
+    world.cars[w, v].kind = kind
+    world.cars[w, v].crashed = False
+    world.cars[w, v].checks_collisions = True
+    world.cars[w, v].changes_lanes = True
+    world.cars[w, v].route_head = 0
+    world.cars[w, v].route_size = 0
     world.order[w, v] = v
-    world.rank[w, v] = v
-    on = closest_lane(lanes, world.x[w, v], world.y[w, v], world.heading[w, v])
-    world.lane[w, v] = on
-    world.target_lane[w, v] = on
+    world.cars[w, v].rank = v
+    on = closest_lane(lanes, world.cars[w, v].x, world.cars[w, v].y, world.cars[w, v].heading)
+    world.cars[w, v].lane = on
+    world.cars[w, v].target_lane = on
     return v
 
 
 @wp.func
 def snap_target_speed(world: Any, model: Any, w: int, v: int):
     """Give an MDP vehicle the target speed nearest to its speed."""
-    world.target_speed[w, v] = model.target_speeds[speed_to_index(model, world.target_speed[w, v])]
+    world.cars[w, v].target_speed = model.target_speeds[speed_to_index(model, world.cars[w, v].target_speed)]
 
 
 @wp.func
@@ -106,12 +106,12 @@ def place_random(
 
     `spacing` is the gap in units of (12 m + 1 s * speed), thinned out by exp(-5/40 * lanes).
     """
-    count = lanes.edge_count[edge]
+    count = lanes.edges[edge].count
     if lane_id < 0:
         lane_id = random.integers(world.rng, w, 0, count)
-    on = lanes.edge_first[edge] + lane_id
+    on = lanes.edges[edge].first + lane_id
     if speed < wp.float64(0.0):
-        limit = wp.float64(lanes.speed_limit[on])
+        limit = wp.float64(lanes.lanes[on].speed_limit)
         low = wp.float64(23.0)  # Vehicle.DEFAULT_INITIAL_SPEEDS [m/s]
         high = wp.float64(25.0)
         if limit >= wp.float64(0.0):
@@ -120,12 +120,12 @@ def place_random(
         speed = random.uniform(world.rng, w, low, high)
     gap = spacing * (wp.float64(12.0) + speed) * wp.exp(-wp.float64(5.0) / wp.float64(40.0) * wp.float64(count))
     start = wp.float64(3.0) * gap
-    for v in range(world.count[w]):
-        s, lateral = lane.local_coordinates(lanes, on, world.x[w, v], world.y[w, v])
+    for v in range(world.rows[w].count):
+        s, lateral = lane.local_coordinates(lanes, on, world.cars[w, v].x, world.cars[w, v].y)
         if v == 0 or wp.float64(s) > start:
             start = wp.float64(s)
     start = start + gap * random.uniform(world.rng, w, wp.float64(0.9), wp.float64(1.1))
-    zero = type(lanes.length[on])(0.0)
+    zero = type(lanes.lanes[on].length)(0.0)
     s = type(zero)(start)
     x, y = lane.position(lanes, on, s, zero)
     heading = lane.heading_at(lanes, on, s)
@@ -133,18 +133,28 @@ def place_random(
 
 
 @wp.func
+def _acceleration_gain(world: Any, w: int, center: wp.float64):
+    """Draw from 0.5 to 1.5 of the centre."""
+    return center * (wp.float64(0.5) + random.random(world.rng, w))
+
+
+@wp.func
+def _steering_gain(world: Any, w: int, center: wp.float64, spread: wp.float64):
+    """Draw from the centre, give or take the spread."""
+    low = center - spread
+    return low + random.random(world.rng, w) * (center + spread - low)
+
+
+@wp.func
 def randomize_behavior(world: Any, w: int, v: int):
     """Draw the driver's parameters (`randomize_behavior` of its class)."""
-    zero = type(world.x[w, v])(0.0)
-    if world.kind[w, v] != Kind.IDM:
-        half = wp.float64(0.5)
-        base = wp.vector(LINEAR_ACCELERATION_0, LINEAR_ACCELERATION_1, LINEAR_ACCELERATION_2, dtype=wp.float64)
-        for k in range(3):
-            world.gains[w, v, k] = type(zero)(base[k] * (half + random.random(world.rng, w)))
-        center = wp.vector(LINEAR_STEERING_0, LINEAR_STEERING_1, dtype=wp.float64)
-        spread = wp.vector(LINEAR_STEERING_SPREAD_0, LINEAR_STEERING_SPREAD_1, dtype=wp.float64)
-        for k in range(2):
-            low = center[k] - spread[k]
-            high = center[k] + spread[k]
-            world.gains[w, v, 3 + k] = type(zero)(low + random.random(world.rng, w) * (high - low))
-    world.delta[w, v] = type(zero)(random.uniform(world.rng, w, wp.float64(DELTA_MIN), wp.float64(DELTA_MAX)))
+    zero = type(world.cars[w, v].x)(0.0)
+    if world.cars[w, v].kind != Kind.IDM:
+        world.cars[w, v].gain_0 = type(zero)(_acceleration_gain(world, w, wp.float64(LINEAR_ACCELERATION_0)))
+        world.cars[w, v].gain_1 = type(zero)(_acceleration_gain(world, w, wp.float64(LINEAR_ACCELERATION_1)))
+        world.cars[w, v].gain_2 = type(zero)(_acceleration_gain(world, w, wp.float64(LINEAR_ACCELERATION_2)))
+        first = _steering_gain(world, w, wp.float64(LINEAR_STEERING_0), wp.float64(LINEAR_STEERING_SPREAD_0))
+        world.cars[w, v].gain_3 = type(zero)(first)
+        second = _steering_gain(world, w, wp.float64(LINEAR_STEERING_1), wp.float64(LINEAR_STEERING_SPREAD_1))
+        world.cars[w, v].gain_4 = type(zero)(second)
+    world.cars[w, v].delta = type(zero)(random.uniform(world.rng, w, wp.float64(DELTA_MIN), wp.float64(DELTA_MAX)))

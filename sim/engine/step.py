@@ -9,9 +9,9 @@ import warp as wp
 
 from sim.engine import neighbours
 from sim.engine.collisions import handle_collisions
-from sim.engine.drivers import apply_meta_action, control, decide
+from sim.engine.drivers import apply_meta_action, control_all, control_swept, decide_all
 from sim.engine.state import Kind
-from sim.engine.vehicles import move, move_bicycle
+from sim.engine.vehicles import move_all
 
 
 @wp.func
@@ -29,32 +29,25 @@ def apply_action(
     A vehicle that something else drives (an IDM ego) ignores it.
     """
     v = world.ego[w, agent]
-    if world.kind[w, v] == Kind.MDP:
+    if world.cars[w, v].kind == Kind.MDP:
         apply_meta_action(lanes, world, model, w, v, meta[w, agent])
-    elif world.kind[w, v] == Kind.VEHICLE or world.kind[w, v] == Kind.BICYCLE:
-        world.acceleration[w, v] = command[w, agent, 0]
-        world.steering[w, v] = command[w, agent, 1]
+    elif world.cars[w, v].kind == Kind.VEHICLE or world.cars[w, v].kind == Kind.BICYCLE:
+        world.cars[w, v].acceleration = command[w, agent, 0]
+        world.cars[w, v].steering = command[w, agent, 1]
 
 
 @wp.func
 def frame(lanes: Any, world: Any, model: Any, w: int):
     """Advance a world by one simulation frame: all act, all step, then collisions."""
-    count = world.count[w]
-    for v in range(count):
-        decide(lanes, world, model, w, v)
-    for v in range(count):
-        control(lanes, world, model, w, v)
-    for v in range(count):
-        kind = world.kind[w, v]
-        if kind == Kind.BICYCLE:
-            move_bicycle(lanes, world, model, w, v)
-        elif kind < Kind.OBSTACLE:
-            if kind <= Kind.DEFENSIVE:
-                world.timer[w, v] = world.timer[w, v] + model.dt
-            move(lanes, world, model, w, v)
+    decide_all(lanes, world, model, w)
+    if lanes.swept != 0 and model.connected_lanes == 0:
+        control_swept(lanes, world, model, w)
+    else:
+        control_all(lanes, world, model, w)
+    move_all(lanes, world, model, w)
     neighbours.sort_along_axis(world, model, w)
     handle_collisions(world, model, w)
-    world.steps[w] = world.steps[w] + 1
+    world.rows[w].steps = world.rows[w].steps + 1
 
 
 @wp.kernel(enable_backward=False, module="unique")
@@ -74,7 +67,7 @@ def simulate(
     w = first + wp.tid()
     if not active[w]:
         return
-    world.time[w] = world.time[w] + policy_period
+    world.rows[w].time = world.rows[w].time + policy_period
     for agent in range(agents):
         apply_action(lanes, world, model, w, agent, meta, command)
     for _ in range(frames):

@@ -42,72 +42,74 @@ def not_zero(x: Any):
 
 
 @wp.func
-def clipped_acceleration(world: Any, model: Any, w: int, v: int):
-    """Return the commanded acceleration [m/s2] after the crash and speed rules."""
-    speed = world.speed[w, v]
-    command = world.acceleration[w, v]
-    if world.crashed[w, v]:
-        command = -speed
+def clip_action(world: Any, model: Any, w: int, v: int):
+    """Apply the crash and speed rules to a vehicle's commands.
+
+    The clipped acceleration replaces the command, as in highway-env: a directly steered vehicle keeps it until its next
+    action.
+    """
+    speed = world.cars[w, v].speed
+    if world.cars[w, v].crashed:
+        world.cars[w, v].slip = type(speed)(0.0)
+        world.cars[w, v].steering = type(speed)(0.0)
+        world.cars[w, v].acceleration = -speed
     fastest = type(speed)(MAX_SPEED)
     slowest = type(speed)(MIN_SPEED)
-    if world.kind[w, v] >= Kind.VEHICLE:
+    if world.cars[w, v].kind >= Kind.VEHICLE:
         fastest = model.ego_speed_max
         slowest = model.ego_speed_min
     if speed > fastest:
-        command = wp.min(command, fastest - speed)
+        world.cars[w, v].acceleration = wp.min(world.cars[w, v].acceleration, fastest - speed)
     elif speed < slowest:
-        command = wp.max(command, slowest - speed)
-    return command
+        world.cars[w, v].acceleration = wp.max(world.cars[w, v].acceleration, slowest - speed)
 
 
 @wp.func
 def move(lanes: Any, world: Any, model: Any, w: int, v: int):
     """Advance one vehicle by one frame and find its lane (`Vehicle.step`)."""
-    speed = world.speed[w, v]
+    speed = world.cars[w, v].speed
     zero = type(speed)(0.0)
     one = type(speed)(1.0)
-    command = clipped_acceleration(world, model, w, v)
-    slip = world.slip[w, v]
-    if world.kind[w, v] == Kind.VEHICLE:
-        half = type(speed)(0.5) * wp.tan(world.steering[w, v])
+    clip_action(world, model, w, v)
+    slip = world.cars[w, v].slip
+    if world.cars[w, v].kind == Kind.VEHICLE:
+        half = type(speed)(0.5) * wp.tan(world.cars[w, v].steering)
         slip = half / wp.sqrt(one + half * half)
-    if world.crashed[w, v]:
-        slip = zero
-    cos_h = world.cos_heading[w, v]
-    sin_h = world.sin_heading[w, v]
+    cos_h = world.cars[w, v].cos_heading
+    sin_h = world.cars[w, v].sin_heading
     travel = speed * model.dt
     if slip == zero:
-        world.x[w, v] = world.x[w, v] + travel * cos_h
-        world.y[w, v] = world.y[w, v] + travel * sin_h
+        world.cars[w, v].x = world.cars[w, v].x + travel * cos_h
+        world.cars[w, v].y = world.cars[w, v].y + travel * sin_h
     else:
         cos_slip = wp.sqrt(one - slip * slip)
-        world.x[w, v] = world.x[w, v] + travel * (cos_h * cos_slip - sin_h * slip)
-        world.y[w, v] = world.y[w, v] + travel * (sin_h * cos_slip + cos_h * slip)
-        heading = world.heading[w, v] + travel * slip / type(speed)(HALF_LENGTH)
-        world.heading[w, v] = heading
-        world.cos_heading[w, v] = wp.cos(heading)
-        world.sin_heading[w, v] = wp.sin(heading)
-    if world.impact_rank[w, v] >= 0:
-        world.x[w, v] = world.x[w, v] + world.impact_x[w, v]
-        world.y[w, v] = world.y[w, v] + world.impact_y[w, v]
-        world.crashed[w, v] = True
-        world.impact_rank[w, v] = -1
-    world.speed[w, v] = speed + command * model.dt
+        world.cars[w, v].x = world.cars[w, v].x + travel * (cos_h * cos_slip - sin_h * slip)
+        world.cars[w, v].y = world.cars[w, v].y + travel * (sin_h * cos_slip + cos_h * slip)
+        heading = world.cars[w, v].heading + travel * slip / type(speed)(HALF_LENGTH)
+        world.cars[w, v].heading = heading
+        world.cars[w, v].cos_heading = wp.cos(heading)
+        world.cars[w, v].sin_heading = wp.sin(heading)
+    if world.cars[w, v].impact_rank >= 0:
+        world.cars[w, v].x = world.cars[w, v].x + world.cars[w, v].impact_x
+        world.cars[w, v].y = world.cars[w, v].y + world.cars[w, v].impact_y
+        world.cars[w, v].crashed = True
+        world.cars[w, v].impact_rank = -1
+    world.cars[w, v].speed = speed + world.cars[w, v].acceleration * model.dt
     find_lane(lanes, world, w, v)
 
 
 @wp.func
 def find_lane(lanes: Any, world: Any, w: int, v: int):
     """Set the vehicle's closest lane."""
-    x = world.x[w, v]
-    y = world.y[w, v]
-    current = world.lane[w, v]
-    claim = lanes.claim[current]
+    x = world.cars[w, v].x
+    y = world.cars[w, v].y
+    current = world.cars[w, v].lane
+    claim = lanes.lanes[current].claim
     if claim > type(x)(0.0):
         s, lateral = lane.local_coordinates(lanes, current, x, y)
         if wp.abs(lateral) < claim:
             return
-    world.lane[w, v] = closest_lane(lanes, x, y, world.heading[w, v])
+    world.cars[w, v].lane = closest_lane(lanes, x, y, world.cars[w, v].heading)
 
 
 @wp.func
@@ -140,15 +142,14 @@ def _derivative(
 def move_bicycle(lanes: Any, world: Any, model: Any, w: int, v: int):
     """Advance a dynamical bicycle by one frame, one Runge-Kutta step; it ignores impacts, as highway-env's does."""
     dt = model.dt
-    h = world.heading[w, v]
-    u = world.speed[w, v]
-    lat = world.lateral_speed[w, v]
+    h = world.cars[w, v].heading
+    u = world.cars[w, v].speed
+    lat = world.cars[w, v].lateral_speed
     right_angle = type(u)(lane.HALF_PI)
-    a = clipped_acceleration(world, model, w, v)
-    d = wp.clamp(world.steering[w, v], -right_angle, right_angle)
-    if world.crashed[w, v]:
-        d = type(u)(0.0)
-    r = wp.clamp(world.yaw_rate[w, v], -type(u)(MAX_ANGULAR_SPEED), type(u)(MAX_ANGULAR_SPEED))
+    clip_action(world, model, w, v)
+    a = world.cars[w, v].acceleration
+    d = wp.clamp(world.cars[w, v].steering, -right_angle, right_angle)
+    r = wp.clamp(world.cars[w, v].yaw_rate, -type(u)(MAX_ANGULAR_SPEED), type(u)(MAX_ANGULAR_SPEED))
     half = dt * type(u)(0.5)
     x1, y1, h1, u1, l1, r1 = _derivative(h, u, lat, r, d, a)
     x2, y2, h2, u2, l2, r2 = _derivative(h + h1 * half, u + u1 * half, lat + l1 * half, r + r1 * half, d, a)
@@ -157,12 +158,25 @@ def move_bicycle(lanes: Any, world: Any, model: Any, w: int, v: int):
     two = type(u)(2.0)
     weight = dt / type(u)(6.0)
     heading = h + weight * (h1 + two * h2 + two * h3 + h4)
-    world.x[w, v] = world.x[w, v] + weight * (x1 + two * x2 + two * x3 + x4)
-    world.y[w, v] = world.y[w, v] + weight * (y1 + two * y2 + two * y3 + y4)
-    world.heading[w, v] = heading
-    world.cos_heading[w, v] = wp.cos(heading)
-    world.sin_heading[w, v] = wp.sin(heading)
-    world.speed[w, v] = u + weight * (u1 + two * u2 + two * u3 + u4)
-    world.lateral_speed[w, v] = lat + weight * (l1 + two * l2 + two * l3 + l4)
-    world.yaw_rate[w, v] = r + weight * (r1 + two * r2 + two * r3 + r4)
+    world.cars[w, v].x = world.cars[w, v].x + weight * (x1 + two * x2 + two * x3 + x4)
+    world.cars[w, v].y = world.cars[w, v].y + weight * (y1 + two * y2 + two * y3 + y4)
+    world.cars[w, v].heading = heading
+    world.cars[w, v].cos_heading = wp.cos(heading)
+    world.cars[w, v].sin_heading = wp.sin(heading)
+    world.cars[w, v].speed = u + weight * (u1 + two * u2 + two * u3 + u4)
+    world.cars[w, v].lateral_speed = lat + weight * (l1 + two * l2 + two * l3 + l4)
+    world.cars[w, v].yaw_rate = r + weight * (r1 + two * r2 + two * r3 + r4)
     find_lane(lanes, world, w, v)
+
+
+@wp.func
+def move_all(lanes: Any, world: Any, model: Any, w: int):
+    """`Road.step` without its collisions."""
+    for v in range(world.rows[w].count):
+        kind = world.cars[w, v].kind
+        if kind == Kind.BICYCLE:
+            move_bicycle(lanes, world, model, w, v)
+        elif kind < Kind.OBSTACLE:
+            if kind <= Kind.DEFENSIVE:
+                world.cars[w, v].timer = world.cars[w, v].timer + model.dt
+            move(lanes, world, model, w, v)

@@ -84,8 +84,8 @@ def spawn(lanes: Any, world: Any, model: Any, rules: Rules, mask: wp.array(dtype
         for _ in range(others):
             v = place_random(lanes, world, w, rules.traffic_kind, wp.float64(-1.0), 0, -1, rules.traffic_spacing)
             randomize_behavior(world, w, v)
-            world.checks_collisions[w, v] = rules.traffic_checks != 0
-    world.lanes_seen[w] = lanes.edge_count[0]
+            world.cars[w, v].checks_collisions = rules.traffic_checks != 0
+    world.rows[w].lanes_seen = lanes.edges[0].count
     sort_along_axis(world, model, w)
 
 
@@ -107,17 +107,17 @@ def judge(
     if not mask[w]:
         return
     v = world.ego[w, 0]
-    on = world.lane[w, v]
-    s, lateral = lane.local_coordinates(lanes, on, world.x[w, v], world.y[w, v])
+    on = world.cars[w, v].lane
+    s, lateral = lane.local_coordinates(lanes, on, world.cars[w, v].x, world.cars[w, v].y)
     on_road = lane.on_lane(lanes, on, s, lateral, type(s)(0.0))
     scored = on
-    if world.kind[w, v] <= Kind.MDP:
-        scored = world.target_lane[w, v]
+    if world.cars[w, v].kind <= Kind.MDP:
+        scored = world.cars[w, v].target_lane
     zero = wp.float64(0.0)
     one = wp.float64(1.0)
-    forward = wp.float64(world.speed[w, v]) * wp.float64(world.cos_heading[w, v])
-    crashed = wp.where(world.crashed[w, v], one, zero)
-    right = wp.float64(lanes.index[scored]) / wp.float64(wp.max(lanes.edge_count[lanes.edge[on]] - 1, 1))
+    forward = wp.float64(world.cars[w, v].speed) * wp.float64(world.cars[w, v].cos_heading)
+    crashed = wp.where(world.cars[w, v].crashed, one, zero)
+    right = wp.float64(lanes.lanes[scored].index) / wp.float64(wp.max(lanes.edges[lanes.lanes[on].edge].count - 1, 1))
     fast = wp.clamp((forward - rules.speed_low) / (rules.speed_high - rules.speed_low), zero, one)
     kept = wp.where(on_road, one, zero)
     total = rules.collision_reward * crashed + rules.right_lane_reward * right
@@ -130,8 +130,8 @@ def judge(
     terms[w, 2] = fast
     terms[w, 3] = kept
     reward[w] = total * kept
-    terminated[w] = world.crashed[w, v] or (rules.offroad_terminal != 0 and not on_road)
-    truncated[w] = world.time[w] >= rules.duration
+    terminated[w] = world.cars[w, v].crashed or (rules.offroad_terminal != 0 and not on_road)
+    truncated[w] = world.rows[w].time >= rules.duration
 
 
 class Highway(Scenario):

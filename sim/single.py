@@ -1,0 +1,133 @@
+"""One world behind Gymnasium's plain interface, NumPy in and out."""
+
+import copy
+from typing import Any
+
+import gymnasium
+import numpy as np
+from gymnasium.vector import AutoresetMode
+
+from sim.config import complete
+from sim.render import Hud, Renderer
+from sim.vector import VectorEnv
+
+RENDER_MODES = ("human", "rgb_array")
+
+
+class Env(gymnasium.Env):
+    """`VectorEnv` with one world and no autoreset; built by `sim.make`.
+
+    Like highway-env: `reset(seed=s)` gives that seed's episode, `reset()` goes on with the stream, and
+    `reset(options={"config": {...}})` changes the config for good.
+    """
+
+    metadata = {"render_modes": list(RENDER_MODES)}
+
+    def __init__(
+        self,
+        env_id: str,
+        config: dict[str, Any] | None = None,
+        precision: str = "float64",
+        render_mode: str | None = None,
+    ) -> None:
+        if render_mode is not None and render_mode not in RENDER_MODES:
+            raise ValueError(f"render_mode is {render_mode!r}; allowed: None, {', '.join(RENDER_MODES)}")
+        self._id, self._precision = env_id, precision
+        self._changes = dict(config or {})
+        self.render_mode = render_mode
+        self._renderer: Renderer | None = None
+        self._build()
+
+    def _build(self) -> None:
+        self.envs = VectorEnv(
+            self._id,
+            num_envs=1,
+            precision=self._precision,
+            config=self._changes,
+            autoreset_mode=AutoresetMode.DISABLED,
+            threads=1,
+        )
+        self.config = self.envs.config
+        self.observation_space = self.envs.single_observation_space
+        self.action_space = self.envs.single_action_space
+        self.metadata = self.metadata | {"render_fps": self.config["policy_frequency"]}
+
+    @property
+    def world(self) -> Any:
+        """The state, a `World` of one."""
+        return self.envs.world
+
+    @property
+    def network(self) -> Any:
+        """The road."""
+        return self.envs.network
+
+    def reset(
+        self, *, seed: int | None = None, options: dict[str, Any] | None = None
+    ) -> tuple[np.ndarray, dict[str, Any]]:
+        """Start an episode and return (observation, info)."""
+        super().reset(seed=seed)
+        if options and "config" in options:
+            changes = self._changes | copy.deepcopy(options["config"])
+            complete(self._id, changes)  # a bad key must not leave a half-changed environment
+            before, self._changes = self.envs, changes
+            self._build()
+            self.close()
+            if before.has_reset:  # the stream goes on
+                self.world.rng.copy_(before.world.rng)
+                self.envs.has_reset = True
+        observation, info = self.envs.reset(seed=None if seed is None else [seed])
+        return observation[0].numpy(), _first(info)
+
+    def step(self, action: Any) -> tuple[np.ndarray, float, bool, bool, dict[str, Any]]:
+        """Advance by one policy step."""
+        if self.render_mode == "human":
+            result = self._step_in_window(np.asarray(action)[None])
+        else:
+            result = self.envs.step(np.asarray(action)[None])
+        observation, reward, terminated, truncated, info = result
+        return observation[0].numpy(), float(reward[0]), bool(terminated[0]), bool(truncated[0]), _first(info)
+
+    def _step_in_window(self, actions: np.ndarray) -> tuple:
+        """Step frame by frame, showing each."""
+        frames = self.envs.frames(actions)
+        while True:
+            try:
+                next(frames)
+            except StopIteration as end:
+                self.render()
+                return end.value
+            self.render()
+
+    def render(self) -> np.ndarray | None:
+        """Return a picture `[H, W, 3]` (uint8), or show it in a window."""
+        if self.render_mode is None:
+            gymnasium.logger.warn("render needs render_mode='rgb_array' or 'human' in sim.make")
+            return None
+        if self._renderer is None:
+            self._renderer = Renderer(
+                self.network, self.config["screen_width"], self.config["screen_height"], self.config["scaling"]
+            )
+        picture = self._renderer.draw(self.world, 0, Hud(time=float(self.world.time[0])))
+        if self.render_mode == "human":
+            self._renderer.show()
+            return None
+        return picture
+
+    def close(self) -> None:
+        """Close the window."""
+        if self._renderer is not None:
+            self._renderer.close()
+        self._renderer = None
+
+
+def _first(info: dict[str, Any]) -> dict[str, Any]:
+    """Return the only world's info as plain values."""
+    plain: dict[str, Any] = {}
+    for name, value in info.items():
+        if isinstance(value, dict):
+            plain[name] = _first(value)
+        else:
+            array = value[0].numpy()
+            plain[name] = array if array.ndim else array.item()
+    return plain
