@@ -10,6 +10,7 @@ from typing import Any
 
 import warp as wp
 
+from sim.engine.neighbours import axis_coordinate, sort_in
 from sim.engine.state import Kind
 from sim.engine.vehicles import LENGTH, OBJECT_SIZE, WIDTH
 
@@ -108,6 +109,9 @@ def _take_impact(world: Any, w: int, v: int, rank: int, x: Any, y: Any):
 @wp.func
 def collide_pair(world: Any, w: int, first: int, second: int, dt: Any):
     """`first.handle_collisions(second)`: the two in list order, an object always second."""
+    if not world.cars[w, first].checks_collisions:
+        if not world.cars[w, second].checks_collisions:
+            return
     distance_x = world.cars[w, second].x - world.cars[w, first].x
     distance_y = world.cars[w, second].y - world.cars[w, first].y
     diagonal = type(dt)(VEHICLE_DIAGONAL)
@@ -135,28 +139,38 @@ def collide_pair(world: Any, w: int, first: int, second: int, dt: Any):
 
 
 @wp.func
-def handle_collisions(world: Any, model: Any, w: int):
-    """Test all pairs near each other along the sorted axis in which at least one vehicle checks its collisions."""
-    dt = model.dt
-    count = world.rows[w].count
-    fastest = type(dt)(0.0)
-    for v in range(count):
-        fastest = wp.max(fastest, world.cars[w, v].speed)
-    reach = type(dt)(VEHICLE_DIAGONAL) + fastest * dt
-    for k in range(count):
-        v = world.order[w, k]
-        if world.cars[w, v].checks_collisions:
-            key = world.cars[w, v].x * model.axis_x + world.cars[w, v].y * model.axis_y
-            for ahead in range(k + 1, count):
-                other = world.order[w, ahead]
-                if world.cars[w, other].x * model.axis_x + world.cars[w, other].y * model.axis_y - key > reach:
-                    break
-                collide_pair(world, w, wp.min(v, other), wp.max(v, other), dt)
-            behind = k - 1
-            while behind >= 0:
-                other = world.order[w, behind]
-                if key - (world.cars[w, other].x * model.axis_x + world.cars[w, other].y * model.axis_y) > reach:
-                    break
-                if not world.cars[w, other].checks_collisions:  # else its own turn has found the pair
-                    collide_pair(world, w, wp.min(v, other), wp.max(v, other), dt)
-                behind = behind - 1
+def sort_and_collide(world: Any, model: Any, w: int):
+    """Restore the order along the axis, and test all pairs near each other in which a vehicle checks its collisions.
+
+    A pair is tested when the second of the two is sorted in: against those before it, and those it has overtaken.
+    """
+    reach = type(model.dt)(VEHICLE_DIAGONAL) + type(model.dt)(world.rows[w].fastest) * model.dt
+    last = axis_coordinate(world, model, w, world.order[w, 0])
+    for k in range(1, world.rows[w].count):
+        key = axis_coordinate(world, model, w, world.order[w, k])
+        if key - last <= reach:  # out of order, or near the vehicle before
+            _sort_in_and_collide(world, model, w, k, reach)
+            last = axis_coordinate(world, model, w, world.order[w, k])
+        else:
+            last = key
+
+
+@wp.func
+def _sort_in_and_collide(world: Any, model: Any, w: int, k: int, reach: Any):
+    place = sort_in(world, model, w, k)
+    v = world.order[w, place]
+    key = axis_coordinate(world, model, w, v)
+    before = place - 1
+    while before >= 0:
+        other = world.order[w, before]
+        if key - axis_coordinate(world, model, w, other) > reach:
+            break
+        collide_pair(world, w, wp.min(v, other), wp.max(v, other), model.dt)
+        before = before - 1
+    overtaken = place + 1
+    while overtaken <= k:
+        other = world.order[w, overtaken]
+        if axis_coordinate(world, model, w, other) - key > reach:
+            break
+        collide_pair(world, w, wp.min(v, other), wp.max(v, other), model.dt)
+        overtaken = overtaken + 1

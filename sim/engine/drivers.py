@@ -10,7 +10,8 @@ from typing import Any
 import warp as wp
 
 from sim.engine import lanes as lane
-from sim.engine.neighbours import LaneSlots, enter_sweep, front_vehicle, rear_vehicle
+from sim.engine.elementary import arcsine, ratio_power
+from sim.engine.neighbours import front_vehicle, rear_vehicle
 from sim.engine.network import next_lane
 from sim.engine.state import Kind
 from sim.engine.vehicles import HALF_LENGTH, LENGTH, not_zero
@@ -135,24 +136,29 @@ def free_acceleration(lanes: Any, world: Any, model: Any, w: int, reasoner: int,
     limit = lanes.lanes[world.cars[w, v].lane].speed_limit
     if limit >= zero:
         target = wp.clamp(target, zero, limit)
-    ratio = wp.max(speed, zero) / wp.abs(not_zero(target))
-    return model.comfort_acc_max * (type(speed)(1.0) - wp.pow(ratio, world.cars[w, reasoner].delta))
+    share = ratio_power(wp.max(speed, zero), wp.abs(not_zero(target)), world.cars[w, reasoner].delta)
+    return model.comfort_acc_max * (type(speed)(1.0) - share)
 
 
 @wp.func
-def following_acceleration(lanes: Any, world: Any, model: Any, w: int, reasoner: int, v: int, front: int):
-    """What a vehicle in front (-1: none) adds to the acceleration of `v` [m/s2], by the driver model of `reasoner`."""
+def following_acceleration(world: Any, model: Any, w: int, reasoner: int, v: int, front: int, gap: Any):
+    """What a vehicle `gap` m in front adds to the acceleration of `v` [m/s2], by the driver model of `reasoner`."""
     speed = world.cars[w, v].speed
     zero = type(speed)(0.0)
-    if front < 0:
-        return zero
-    gap = lane_distance(lanes, world, w, v, front)
     if world.cars[w, reasoner].kind == Kind.IDM:
         closeness = desired_gap(world, model, w, reasoner, v, front) / not_zero(gap)
         return -model.comfort_acc_max * closeness * closeness
     safe = model.distance_wanted + wp.max(speed, zero) * type(speed)(LINEAR_TIME_WANTED)
     command = world.cars[w, reasoner].gain_1 * wp.min(world.cars[w, front].speed - speed, zero)
     return command + world.cars[w, reasoner].gain_2 * wp.min(gap - safe, zero)
+
+
+@wp.func
+def acceleration_behind(lanes: Any, world: Any, model: Any, w: int, v: int, front: int):
+    """What `front` (-1: none) adds to the acceleration of `v` [m/s2]."""
+    if front < 0:
+        return type(model.dt)(0.0)
+    return following_acceleration(world, model, w, v, v, front, lane_distance(lanes, world, w, v, front))
 
 
 @wp.func
@@ -166,18 +172,20 @@ def acceleration(lanes: Any, world: Any, model: Any, w: int, reasoner: int, v: i
     if world.cars[w, v].kind >= Kind.OBSTACLE:
         return type(model.dt)(0.0)
     free = free_acceleration(lanes, world, model, w, reasoner, v)
-    return free + following_acceleration(lanes, world, model, w, reasoner, v, front)
+    if front < 0:
+        return free
+    return free + following_acceleration(
+        world, model, w, reasoner, v, front, lane_distance(lanes, world, w, v, front)
+    )
 
 
 @wp.func
-def mobil(lanes: Any, world: Any, model: Any, w: int, v: int, candidate: int, old_front: int):
-    """Does MOBIL accept a change of `v` from behind `old_front` to the lane `candidate`?
+def mobil(lanes: Any, world: Any, model: Any, w: int, v: int, candidate: int, new_front: int, old_front: int):
+    """Does MOBIL accept a change of `v` from behind `old_front` to the lane `candidate`, behind `new_front`?
 
     highway-env tests the new follower first; the order does not matter to the answer, and the own gain is cheaper.
     """
     braking = -type(model.dt)(LANE_CHANGE_MAX_BRAKING_IMPOSED)
-    new_front = front_vehicle(lanes, world, model, w, v, candidate)
-    new_rear = int(-1)
     head = world.cars[w, v].route_head
     wanted = int(-1)
     if head < world.cars[w, v].route_size:
@@ -188,17 +196,16 @@ def mobil(lanes: Any, world: Any, model: Any, w: int, v: int, candidate: int, ol
             return False
         if acceleration(lanes, world, model, w, v, v, new_front) < braking:
             return False
-        new_rear = rear_vehicle(lanes, world, model, w, v, candidate)
     else:
         # the acceleration on an empty road is the same before and after, so it drops out of the gain
-        gain = following_acceleration(lanes, world, model, w, v, v, new_front)
-        gain = gain - following_acceleration(lanes, world, model, w, v, v, old_front)
+        gain = acceleration_behind(lanes, world, model, w, v, new_front)
+        gain = gain - acceleration_behind(lanes, world, model, w, v, old_front)
         least = type(gain)(LANE_CHANGE_MIN_ACC_GAIN)
         if world.cars[w, v].kind == Kind.AGGRESSIVE or world.cars[w, v].kind == Kind.DEFENSIVE:
             least = type(gain)(STYLED_MIN_ACC_GAIN)
         if gain < least:
             return False
-        new_rear = rear_vehicle(lanes, world, model, w, v, candidate)
+    new_rear = rear_vehicle(lanes, world, model, w, v, candidate)
     return acceleration(lanes, world, model, w, v, new_rear, v) >= braking
 
 
@@ -208,44 +215,54 @@ def _sign(n: int):
 
 
 @wp.func
-def change_lane(lanes: Any, world: Any, model: Any, w: int, v: int):
-    """Start a lane change, or abort one when another vehicle enters the same gap (`change_lane_policy`).
+def is_candidate(lanes: Any, world: Any, w: int, v: int, candidate: int):
+    """May `v` consider a change to this lane number, next to its own?"""
+    edge = lanes.lanes[world.cars[w, v].lane].edge
+    if candidate < lanes.edges[edge].first or candidate >= lanes.edges[edge].first + lanes.edges[edge].count:
+        return False
+    return lane.is_reachable_from(lanes, candidate, world.cars[w, v].x, world.cars[w, v].y)
 
-    For vehicles that are changing lanes, and for others once LANE_CHANGE_DELAY has passed since their last thought.
-    Called in list order: it reads the target lanes that earlier vehicles have just chosen.
-    """
+
+@wp.func
+def consider_lane_change(lanes: Any, world: Any, model: Any, w: int, v: int):
+    """Let an IDM vehicle on its target lane choose a new one (`change_lane_policy` once its delay is over)."""
     current = world.cars[w, v].lane
-    target = world.cars[w, v].target_lane
-    if current != target:
-        if lanes.lanes[current].edge == lanes.lanes[target].edge and _gap_is_taken(lanes, world, model, w, v, target):
-            world.cars[w, v].target_lane = current
-        return
-    speed = world.cars[w, v].speed
-    world.cars[w, v].timer = type(speed)(0.0)
-    if wp.abs(speed) < type(speed)(LANE_CHANGE_MIN_SPEED):
+    world.cars[w, v].timer = type(model.dt)(0.0)
+    if wp.abs(world.cars[w, v].speed) < type(model.dt)(LANE_CHANGE_MIN_SPEED):
         return
     old_front = front_vehicle(lanes, world, model, w, v, current)
-    first = lanes.edges[lanes.lanes[current].edge].first
-    last = first + lanes.edges[lanes.lanes[current].edge].count - 1
     candidate = current - 1
     while candidate <= current + 1:  # left, then right; the right overrides the left
-        if candidate >= first and candidate <= last:
-            if lane.is_reachable_from(lanes, candidate, world.cars[w, v].x, world.cars[w, v].y):
-                if mobil(lanes, world, model, w, v, candidate, old_front):
-                    world.cars[w, v].target_lane = candidate
+        if is_candidate(lanes, world, w, v, candidate):
+            new_front = front_vehicle(lanes, world, model, w, v, candidate)
+            if mobil(lanes, world, model, w, v, candidate, new_front, old_front):
+                world.cars[w, v].target_lane = candidate
         candidate = candidate + 2
 
 
 @wp.func
-def _gap_is_taken(lanes: Any, world: Any, model: Any, w: int, v: int, target: int):
-    """Is another vehicle ahead, closer than the desired gap, changing to the same lane?"""
+def abort_lane_change(lanes: Any, world: Any, model: Any, w: int, v: int, just_decided: bool):
+    """Give up a lane change of `v` if another vehicle, ahead and closer than the desired gap, changes to the same lane.
+
+    highway-env acts in list order: a vehicle sees the targets that earlier ones have just chosen, and of later ones those
+    of the last frame. `just_decided` says that later ones have chosen already, too: their new targets (they have just
+    set their timer to zero) are then left out.
+    """
+    current = world.cars[w, v].lane
+    target = world.cars[w, v].target_lane
+    if lanes.lanes[current].edge != lanes.lanes[target].edge:
+        return
     for other in range(world.rows[w].count):
         if world.cars[w, other].target_lane == target and world.cars[w, other].lane != target and other != v:
-            if world.cars[w, other].kind <= Kind.MDP and world.cars[w, other].kind != Kind.ABSENT:
+            kind = world.cars[w, other].kind
+            seen = kind <= Kind.MDP and kind != Kind.ABSENT
+            if just_decided and other > v and kind <= Kind.DEFENSIVE:
+                seen = seen and world.cars[w, other].timer != type(model.dt)(0.0)
+            if seen:
                 gap = lane_distance(lanes, world, w, v, other)
                 if gap > type(gap)(0.0) and gap < desired_gap(world, model, w, v, v, other):
-                    return True
-    return False
+                    world.cars[w, v].target_lane = current
+                    return
 
 
 @wp.func
@@ -281,7 +298,7 @@ def lane_following_slip(lanes: Any, world: Any, model: Any, w: int, v: int):
         limit = type(x)(MAX_STEERING_ANGLE)
         half = type(x)(0.5) * wp.tan(wp.clamp(steering, -limit, limit))
         return half / wp.sqrt(one + half * half)
-    command = wp.asin(wp.clamp(-type(x)(KP_LATERAL) * lateral / safe, -one, one))
+    command = arcsine(wp.clamp(-type(x)(KP_LATERAL) * lateral / safe, -one, one))
     bound = type(x)(MAX_HEADING_COMMAND)
     rate = type(x)(KP_HEADING) * lane.wrap_to_pi(error + wp.clamp(command, -bound, bound))
     limit = type(x)(MAX_SLIP)
@@ -289,68 +306,58 @@ def lane_following_slip(lanes: Any, world: Any, model: Any, w: int, v: int):
 
 
 @wp.func
-def decide_all(lanes: Any, world: Any, model: Any, w: int):
-    """First half of every vehicle's `act`: lanes. In list order: a vehicle sees the new target lanes of earlier ones."""
-    for v in range(world.rows[w].count):
-        if is_driven(world, w, v):
-            follow_road(lanes, world, w, v)
-            if world.cars[w, v].kind != Kind.MDP and world.cars[w, v].changes_lanes:
-                # tested here, because most vehicles have nothing to think about
-                changing = world.cars[w, v].lane != world.cars[w, v].target_lane
-                if changing or world.cars[w, v].timer > type(model.dt)(LANE_CHANGE_DELAY):
-                    change_lane(lanes, world, model, w, v)
+def is_due(world: Any, model: Any, w: int, v: int):
+    """Has an IDM vehicle waited long enough to think about a lane change?"""
+    return world.cars[w, v].changes_lanes and world.cars[w, v].timer > type(model.dt)(LANE_CHANGE_DELAY)
 
 
 @wp.func
-def control(lanes: Any, world: Any, model: Any, w: int, v: int, front: int, target_front: int):
-    """Second half of a vehicle's `act`: slip and acceleration commands. Reads nothing that other vehicles' acts write.
+def decide_all(lanes: Any, world: Any, model: Any, w: int):
+    """First half of every vehicle's `act`: lanes, in list order."""
+    for v in range(world.rows[w].count):
+        if is_driven(world, w, v):
+            follow_road(lanes, world, w, v)
+            if world.cars[w, v].kind != Kind.MDP:
+                if world.cars[w, v].lane != world.cars[w, v].target_lane:
+                    if world.cars[w, v].changes_lanes:
+                        abort_lane_change(lanes, world, model, w, v, False)
+                elif is_due(world, model, w, v):
+                    consider_lane_change(lanes, world, model, w, v)
 
-    `front` and `target_front` are the vehicles ahead on the current and the target lane.
+
+@wp.func
+def control(lanes: Any, world: Any, model: Any, w: int, v: int, following: Any):
+    """Second half of a vehicle's `act`: slip and acceleration commands.
+
+    `following` is what the vehicles ahead add to the acceleration [m/s2]; an MDP vehicle does not heed them.
     """
     if world.cars[w, v].kind == Kind.MDP:
         command = type(model.dt)(KP_A) * (world.cars[w, v].target_speed - world.cars[w, v].speed)
     else:
-        free = free_acceleration(lanes, world, model, w, v, v)
-        command = following_acceleration(lanes, world, model, w, v, v, front)
-        if world.cars[w, v].lane != world.cars[w, v].target_lane:
-            command = wp.min(command, following_acceleration(lanes, world, model, w, v, v, target_front))
-        limit = type(command)(ACC_MAX)
-        command = wp.clamp(free + command, -limit, limit)
+        limit = type(following)(ACC_MAX)
+        command = wp.clamp(free_acceleration(lanes, world, model, w, v, v) + following, -limit, limit)
     world.cars[w, v].acceleration = command
     world.cars[w, v].slip = lane_following_slip(lanes, world, model, w, v)
 
 
 @wp.func
-def control_all(lanes: Any, world: Any, model: Any, w: int):
-    """Control every vehicle that steers itself, each behind the vehicle ahead of it."""
-    for v in range(world.rows[w].count):
-        if is_driven(world, w, v):
-            front = int(-1)
-            target_front = int(-1)
-            if world.cars[w, v].kind != Kind.MDP:
-                front = front_vehicle(lanes, world, model, w, v, world.cars[w, v].lane)
-                if world.cars[w, v].lane != world.cars[w, v].target_lane:
-                    target_front = front_vehicle(lanes, world, model, w, v, world.cars[w, v].target_lane)
-            control(lanes, world, model, w, v, front, target_front)
+def look_ahead(lanes: Any, world: Any, model: Any, w: int, v: int):
+    """What the vehicles ahead on the current and the target lane add to the acceleration of `v` [m/s2]."""
+    front = front_vehicle(lanes, world, model, w, v, world.cars[w, v].lane)
+    following = acceleration_behind(lanes, world, model, w, v, front)
+    if world.cars[w, v].lane != world.cars[w, v].target_lane:
+        front = front_vehicle(lanes, world, model, w, v, world.cars[w, v].target_lane)
+        following = wp.min(following, acceleration_behind(lanes, world, model, w, v, front))
+    return following
 
 
 @wp.func
-def control_swept(lanes: Any, world: Any, model: Any, w: int):
-    """`control_all` on a single straight road: one walk from its front to its back knows the vehicle ahead on each lane."""
-    ahead = LaneSlots(-1)
-    count = world.rows[w].count
-    for step in range(count):
-        k = count - 1 - step
-        v = world.order[w, k]
+def act_all(lanes: Any, world: Any, model: Any, w: int):
+    """`Road.act` on any network."""
+    decide_all(lanes, world, model, w)
+    for v in range(world.rows[w].count):
         if is_driven(world, w, v):
-            current = world.cars[w, v].lane
-            target = world.cars[w, v].target_lane
-            front = ahead[current]
-            target_front = ahead[target]
-            if k > 0:
-                behind = world.order[w, k - 1]
-                if world.cars[w, behind].x == world.cars[w, v].x:  # equal coordinates count as ahead
-                    front = front_vehicle(lanes, world, model, w, v, current)
-                    target_front = front_vehicle(lanes, world, model, w, v, target)
-            control(lanes, world, model, w, v, front, target_front)
-        ahead = enter_sweep(lanes, world, w, v, ahead)
+            following = type(model.dt)(0.0)
+            if world.cars[w, v].kind != Kind.MDP:
+                following = look_ahead(lanes, world, model, w, v)
+            control(lanes, world, model, w, v, following)

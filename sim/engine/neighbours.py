@@ -10,31 +10,45 @@ from typing import Any
 import warp as wp
 
 from sim.engine import lanes as lane
-from sim.engine.network import MARGIN, MAX_SWEPT_LANES
+from sim.engine.network import MARGIN
 from sim.engine.state import Kind
 
-LaneSlots = wp.types.vector(MAX_SWEPT_LANES, wp.int32)
+
+
+@wp.func
+def axis_coordinate(world: Any, model: Any, w: int, v: int):
+    """Coordinate [m] along the axis by which vehicles are sorted."""
+    return world.cars[w, v].x * model.axis_x + world.cars[w, v].y * model.axis_y
+
+
+@wp.func
+def sort_in(world: Any, model: Any, w: int, k: int):
+    """Move the vehicle at place `k` of `order` to its place among the ones before it, and return that place.
+
+    One step of an insertion sort: vehicles barely move between frames.
+    """
+    v = world.order[w, k]
+    key = axis_coordinate(world, model, w, v)
+    place = k
+    while place > 0:
+        other = world.order[w, place - 1]
+        ahead = axis_coordinate(world, model, w, other)
+        if ahead < key or (ahead == key and other < v):
+            break
+        world.order[w, place] = other
+        world.cars[w, other].rank = place
+        place = place - 1
+    if place != k:
+        world.order[w, place] = v
+        world.cars[w, v].rank = place
+    return place
 
 
 @wp.func
 def sort_along_axis(world: Any, model: Any, w: int):
-    """Restore `order` and `rank`; insertion sort, because vehicles barely move between frames."""
-    count = world.rows[w].count
-    for k in range(1, count):
-        v = world.order[w, k]
-        key = world.cars[w, v].x * model.axis_x + world.cars[w, v].y * model.axis_y
-        place = k
-        while place > 0:
-            other = world.order[w, place - 1]
-            ahead = world.cars[w, other].x * model.axis_x + world.cars[w, other].y * model.axis_y
-            if ahead < key or (ahead == key and other < v):
-                break
-            world.order[w, place] = other
-            world.cars[w, other].rank = place
-            place = place - 1
-        if place != k:
-            world.order[w, place] = v
-            world.cars[w, v].rank = place
+    """Restore `order` and `rank`."""
+    for k in range(1, world.rows[w].count):
+        sort_in(world, model, w, k)
 
 
 @wp.func
@@ -159,20 +173,3 @@ def rear_vehicle(lanes: Any, world: Any, model: Any, w: int, v: int, on: int):
         return _search_all(lanes, world, w, v, on, s, False, model.connected_lanes)
     return _rear_along_axis(lanes, world, w, v, on, s, step)
 
-
-@wp.func
-def enter_sweep(lanes: Any, world: Any, w: int, v: int, ahead: LaneSlots):
-    """Return `ahead`, the nearest vehicle on each lane, after passing `v` on a walk from the front of the road back."""
-    x = world.cars[w, v].x
-    y = world.cars[w, v].y
-    on = world.cars[w, v].lane
-    for side in range(-1, 2):
-        near = on + side
-        if near >= 0 and near < lanes.lanes.shape[0]:
-            s, lateral = lane.local_coordinates(lanes, near, x, y)
-            if lane.on_lane(lanes, near, s, lateral, type(x)(MARGIN)):
-                kept = ahead[near]
-                # among equal coordinates the later slot counts, and it has been passed first
-                if kept < 0 or world.cars[w, kept].x != x or world.cars[w, kept].y != y:
-                    ahead[near] = v
-    return ahead

@@ -87,6 +87,8 @@ class Network:
     def _lane_rows(self) -> list[dict[str, float]]:
         """One row of the device table a lane; fields that a shape does not use stay zero."""
         axis, claim = self.axis(), self._claim()
+        spacing = 2 * (claim + CLAIM_MARGIN)
+        alone = max(spacing - max(one.width for one in self.lanes) / 2 - MARGIN, 0.0) if self._can_be_swept() else 0.0
         edge_of = np.repeat(np.arange(len(self.edges)), np.diff(self.edge_first))
         rows = []
         for i, one in enumerate(self.lanes):
@@ -96,6 +98,7 @@ class Network:
                 "speed_limit": lane.NO_SPEED_LIMIT if one.speed_limit is None else one.speed_limit,
                 "forbidden": int(one.forbidden),
                 "claim": claim,
+                "alone": alone,
                 "edge": edge_of[i],
                 "index": i - self.edge_first[edge_of[i]],
                 "dead_end": int(not self.graph.get(self.edges[edge_of[i]][1])),

@@ -40,22 +40,25 @@ Fields = dict[str, Any]
 
 # A vehicle or object, [N, V].
 CAR: Fields = {
+    # What every frame reads comes first, 64 bytes in float32.
     "x": REAL,  # position [m]
     "y": REAL,  # [m], down
     "speed": REAL,  # [m/s]
     "cos_heading": REAL,  # kept because each frame reads it several times
     "sin_heading": REAL,
-    "lane": wp.int32,  # closest lane, flat number
-    "target_lane": wp.int32,  # lane being followed, flat number
-    "kind": wp.int32,
-    "rank": wp.int32,  # place in `order`
     "heading": REAL,  # [rad], never wrapped
     "acceleration": REAL,  # command [m/s2]
     "slip": REAL,  # command: sine of the slip angle at the centre of gravity
     "target_speed": REAL,  # [m/s]
     "timer": REAL,  # since the last thought about a lane change [s]
     "delta": REAL,  # exponent of the IDM
+    "lane": wp.int32,  # closest lane, flat number
+    "target_lane": wp.int32,  # lane being followed, flat number
+    "kind": wp.int32,
     "impact_rank": wp.int32,  # which contact gave the pending impact (see collisions.py), -1 none
+    "crashed": wp.bool,  # of a landmark: has been hit
+    "checks_collisions": wp.bool,  # two vehicles that both do not check pass through each other
+    "changes_lanes": wp.bool,  # may an IDM vehicle change lane
     "impact_x": REAL,  # push of a predicted contact, applied in the next frame [m]
     "impact_y": REAL,  # [m]
     "steering": REAL,  # command [rad] of vehicles steered directly; the others command `slip`
@@ -66,17 +69,16 @@ CAR: Fields = {
     "gain_2": REAL,  # by the missing gap [1/s2];
     "gain_3": REAL,  # steering by heading error [1/s]
     "gain_4": REAL,  # and by lateral error [1/s2]
+    "rank": wp.int32,  # place in `order`
     "route_head": wp.int32,  # first route step not yet done
     "route_size": wp.int32,  # steps of the route, 0 none
-    "crashed": wp.bool,  # of a landmark: has been hit
-    "checks_collisions": wp.bool,  # two vehicles that both do not check pass through each other
-    "changes_lanes": wp.bool,  # may an IDM vehicle change lane
 }
 # A world, [N].
 ROW: Fields = {
     "time": wp.float64,  # [s]
     "steps": wp.int32,  # frames since the reset
     "count": wp.int32,  # vehicles in use; slots are highway-env's list order
+    "fastest": wp.float32,  # upper bound of the vehicles' speeds in this frame [m/s]
     "lanes_seen": wp.int32,  # lanes of the ego's road at the reset, which scale the observed y
 }
 # Arrays of their own: name: (axes, type).
@@ -117,6 +119,7 @@ LANE: Fields = {
     "speed_limit": REAL,  # [m/s]
     "along": REAL,  # +1 or -1 where the lane is parallel to the sorting axis, else 0
     "claim": REAL,  # lateral offset within which this lane is surely the closest [m]
+    "alone": REAL,  # on swept roads: lateral offset below which a vehicle is a neighbour on this lane only [m]
     "radius": REAL,  # [m]
     "turn": REAL,  # of arcs, +1 clockwise
     "phase": REAL,  # of arcs the start phase [rad]

@@ -7,10 +7,10 @@ from typing import Any
 
 import warp as wp
 
-from sim.engine import neighbours
-from sim.engine.collisions import handle_collisions
-from sim.engine.drivers import apply_meta_action, control_all, control_swept, decide_all
+from sim.engine.collisions import sort_and_collide
+from sim.engine.drivers import act_all, apply_meta_action
 from sim.engine.state import Kind
+from sim.engine.sweep import act_swept
 from sim.engine.vehicles import move_all
 
 
@@ -39,14 +39,12 @@ def apply_action(
 @wp.func
 def frame(lanes: Any, world: Any, model: Any, w: int):
     """Advance a world by one simulation frame: all act, all step, then collisions."""
-    decide_all(lanes, world, model, w)
     if lanes.swept != 0 and model.connected_lanes == 0:
-        control_swept(lanes, world, model, w)
+        act_swept(lanes, world, model, w)
     else:
-        control_all(lanes, world, model, w)
+        act_all(lanes, world, model, w)
     move_all(lanes, world, model, w)
-    neighbours.sort_along_axis(world, model, w)
-    handle_collisions(world, model, w)
+    sort_and_collide(world, model, w)
     world.rows[w].steps = world.rows[w].steps + 1
 
 

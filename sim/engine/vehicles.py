@@ -9,6 +9,7 @@ from typing import Any
 import warp as wp
 
 from sim.engine import lanes as lane
+from sim.engine.elementary import cosine_and_sine
 from sim.engine.network import closest_lane
 from sim.engine.state import Kind
 
@@ -78,6 +79,7 @@ def move(lanes: Any, world: Any, model: Any, w: int, v: int):
     cos_h = world.cars[w, v].cos_heading
     sin_h = world.cars[w, v].sin_heading
     travel = speed * model.dt
+    y_before = world.cars[w, v].y
     if slip == zero:
         world.cars[w, v].x = world.cars[w, v].x + travel * cos_h
         world.cars[w, v].y = world.cars[w, v].y + travel * sin_h
@@ -87,26 +89,28 @@ def move(lanes: Any, world: Any, model: Any, w: int, v: int):
         world.cars[w, v].y = world.cars[w, v].y + travel * (sin_h * cos_slip + cos_h * slip)
         heading = world.cars[w, v].heading + travel * slip / type(speed)(HALF_LENGTH)
         world.cars[w, v].heading = heading
-        world.cars[w, v].cos_heading = wp.cos(heading)
-        world.cars[w, v].sin_heading = wp.sin(heading)
+        cosine, sine = cosine_and_sine(heading)
+        world.cars[w, v].cos_heading = cosine
+        world.cars[w, v].sin_heading = sine
     if world.cars[w, v].impact_rank >= 0:
         world.cars[w, v].x = world.cars[w, v].x + world.cars[w, v].impact_x
         world.cars[w, v].y = world.cars[w, v].y + world.cars[w, v].impact_y
         world.cars[w, v].crashed = True
         world.cars[w, v].impact_rank = -1
     world.cars[w, v].speed = speed + world.cars[w, v].acceleration * model.dt
-    find_lane(lanes, world, w, v)
+    find_lane(lanes, world, w, v, y_before)
 
 
 @wp.func
-def find_lane(lanes: Any, world: Any, w: int, v: int):
-    """Set the vehicle's closest lane."""
+def find_lane(lanes: Any, world: Any, w: int, v: int, y_before: Any):
+    """Set the vehicle's closest lane; on a swept road, which runs along x, it depends on y alone."""
     x = world.cars[w, v].x
     y = world.cars[w, v].y
-    current = world.cars[w, v].lane
-    claim = lanes.lanes[current].claim
+    if lanes.swept != 0 and y == y_before:
+        return
+    claim = lanes.lanes[world.cars[w, v].lane].claim
     if claim > type(x)(0.0):
-        s, lateral = lane.local_coordinates(lanes, current, x, y)
+        s, lateral = lane.local_coordinates(lanes, world.cars[w, v].lane, x, y)
         if wp.abs(lateral) < claim:
             return
     world.cars[w, v].lane = closest_lane(lanes, x, y, world.cars[w, v].heading)
@@ -166,12 +170,13 @@ def move_bicycle(lanes: Any, world: Any, model: Any, w: int, v: int):
     world.cars[w, v].speed = u + weight * (u1 + two * u2 + two * u3 + u4)
     world.cars[w, v].lateral_speed = lat + weight * (l1 + two * l2 + two * l3 + l4)
     world.cars[w, v].yaw_rate = r + weight * (r1 + two * r2 + two * r3 + r4)
-    find_lane(lanes, world, w, v)
+    find_lane(lanes, world, w, v, world.cars[w, v].y - type(u)(1.0))  # it has moved
 
 
 @wp.func
 def move_all(lanes: Any, world: Any, model: Any, w: int):
     """`Road.step` without its collisions."""
+    fastest = type(model.dt)(0.0)
     for v in range(world.rows[w].count):
         kind = world.cars[w, v].kind
         if kind == Kind.BICYCLE:
@@ -180,3 +185,5 @@ def move_all(lanes: Any, world: Any, model: Any, w: int):
             if kind <= Kind.DEFENSIVE:
                 world.cars[w, v].timer = world.cars[w, v].timer + model.dt
             move(lanes, world, model, w, v)
+        fastest = wp.max(fastest, world.cars[w, v].speed)
+    world.rows[w].fastest = wp.float32(fastest) * wp.static(wp.float32(1.0 + 1e-6))
