@@ -17,9 +17,10 @@ _TORCH_TYPES = {wp.int32: torch.int32, wp.uint64: torch.int64}
 
 @dataclass(frozen=True)
 class Sizes:
-    """How large the axes of a world are: vehicles, controlled vehicles, route steps."""
+    """How large the axes of a world are: vehicles, lanes, controlled vehicles, route steps."""
 
     vehicles: int
+    lanes: int
     egos: int = 1
     route: int = 1
 
@@ -45,7 +46,7 @@ class World:
         """Return empty worlds. On CUDA the world index is the outer neighbour of the fields, so that a warp reads rows
         that lie side by side.
         """
-        lengths = {"N": worlds, "V": sizes.vehicles, "C": sizes.egos, "R": sizes.route, "W": WORDS}
+        lengths = {"N": worlds, "V": sizes.vehicles, "L": sizes.lanes, "C": sizes.egos, "R": sizes.route, "W": WORDS}
         real = PRECISIONS[precision]
         car, row = (ctypes.sizeof(row_struct(name, real).ctype) for name in ("CAR", "ROW"))
 

@@ -12,7 +12,7 @@ import warp as wp
 
 from sim.engine.neighbours import axis_coordinate, sort_in
 from sim.engine.state import Kind
-from sim.engine.vehicles import LENGTH, OBJECT_SIZE, WIDTH
+from sim.engine.vehicles import LENGTH, OBJECT_SIZE, WIDTH, step_vehicle
 
 VEHICLE_DIAGONAL = math.hypot(LENGTH, WIDTH)  # m
 OBJECT_DIAGONAL = math.hypot(OBJECT_SIZE, OBJECT_SIZE)  # m
@@ -139,15 +139,20 @@ def collide_pair(world: Any, w: int, first: int, second: int, dt: Any):
 
 
 @wp.func
-def sort_and_collide(world: Any, model: Any, w: int):
-    """Restore the order along the axis, and test all pairs near each other in which a vehicle checks its collisions.
+def step_and_collide(lanes: Any, world: Any, model: Any, w: int):
+    """`Road.step`: move all vehicles, restore their order along the axis, and handle the contacts.
 
-    A pair is tested when the second of the two is sorted in: against those before it, and those it has overtaken.
+    Vehicles are taken from the back of the road to its front. Two that are near each other are tested when the second has
+    moved and is sorted in: against those before it, and those it has overtaken.
     """
-    reach = type(model.dt)(VEHICLE_DIAGONAL) + type(model.dt)(world.rows[w].fastest) * model.dt
-    last = axis_coordinate(world, model, w, world.order[w, 0])
-    for k in range(1, world.rows[w].count):
-        key = axis_coordinate(world, model, w, world.order[w, k])
+    fastest = type(model.dt)(0.0)
+    last = -type(model.dt)(wp.inf)
+    for k in range(world.rows[w].count):
+        v = world.order[w, k]
+        step_vehicle(lanes, world, model, w, v)
+        fastest = wp.max(fastest, world.cars[w, v].speed)
+        reach = type(model.dt)(VEHICLE_DIAGONAL) + fastest * model.dt
+        key = axis_coordinate(world, model, w, v)
         if key - last <= reach:  # out of order, or near the vehicle before
             _sort_in_and_collide(world, model, w, k, reach)
             last = axis_coordinate(world, model, w, world.order[w, k])

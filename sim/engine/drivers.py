@@ -337,7 +337,11 @@ def control(lanes: Any, world: Any, model: Any, w: int, v: int, following: Any):
         limit = type(following)(ACC_MAX)
         command = wp.clamp(free_acceleration(lanes, world, model, w, v, v) + following, -limit, limit)
     world.cars[w, v].acceleration = command
-    world.cars[w, v].slip = lane_following_slip(lanes, world, model, w, v)
+    target = world.cars[w, v].target_lane
+    if lanes.swept != 0 and world.cars[w, v].y == lanes.lanes[target].y and world.cars[w, v].heading == type(command)(0.0):
+        world.cars[w, v].slip = type(command)(0.0)  # exactly on its lane; most vehicles are
+    else:
+        world.cars[w, v].slip = lane_following_slip(lanes, world, model, w, v)
 
 
 @wp.func

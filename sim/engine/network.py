@@ -21,7 +21,6 @@ Graph = dict[str, dict[str, list[Lane]]]
 # Two parallel lanes closer than this [m] to being equally near are left to the full search.
 CLAIM_MARGIN = 1e-3
 MARGIN = 1.0  # m, how far beside its lane a vehicle still counts as a neighbour on it
-MAX_SWEPT_LANES = 8
 
 
 class Network:
@@ -139,9 +138,10 @@ class Network:
 
     def _can_be_swept(self) -> bool:
         """Is this one road of parallel lanes, on which a vehicle is on its closest lane or next to it, never further?"""
-        if len(self.edges) > 1 or len(self.lanes) > MAX_SWEPT_LANES or self._claim() == 0.0:
+        if len(self.edges) > 1 or self._claim() == 0.0:
             return False
-        if self.lanes[0].heading != 0.0:  # the sweep compares x
+        start, end = self.edges[0]
+        if start == end or self.lanes[0].heading != 0.0:  # the sweep compares x
             return False
         widest = max(one.width for one in self.lanes) / 2 + MARGIN
         return len(self.lanes) == 1 or 3 * (self._claim() + CLAIM_MARGIN) > widest

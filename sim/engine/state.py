@@ -78,12 +78,12 @@ ROW: Fields = {
     "time": wp.float64,  # [s]
     "steps": wp.int32,  # frames since the reset
     "count": wp.int32,  # vehicles in use; slots are highway-env's list order
-    "fastest": wp.float32,  # upper bound of the vehicles' speeds in this frame [m/s]
     "lanes_seen": wp.int32,  # lanes of the ego's road at the reset, which scale the observed y
 }
 # Arrays of their own: name: (axes, type).
 ARRAYS: dict[str, tuple[str, Any]] = {
     "order": ("NV", wp.int32),  # vehicles sorted along the network's axis, ties by slot
+    "ahead": ("NL", wp.int32),  # scratch of sweep.py: nearest vehicle met on each lane
     "ego": ("NC", wp.int32),  # slots of the controlled vehicles
     "route_edge": ("NVR", wp.int32),
     "route_lane": ("NVR", wp.int32),  # lane index on each edge of the route, -1 any

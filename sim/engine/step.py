@@ -7,11 +7,10 @@ from typing import Any
 
 import warp as wp
 
-from sim.engine.collisions import sort_and_collide
+from sim.engine.collisions import step_and_collide
 from sim.engine.drivers import act_all, apply_meta_action
 from sim.engine.state import Kind
 from sim.engine.sweep import act_swept
-from sim.engine.vehicles import move_all
 
 
 @wp.func
@@ -43,8 +42,7 @@ def frame(lanes: Any, world: Any, model: Any, w: int):
         act_swept(lanes, world, model, w)
     else:
         act_all(lanes, world, model, w)
-    move_all(lanes, world, model, w)
-    sort_and_collide(world, model, w)
+    step_and_collide(lanes, world, model, w)
     world.rows[w].steps = world.rows[w].steps + 1
 
 

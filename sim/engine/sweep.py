@@ -13,7 +13,6 @@ from sim.engine.drivers import (
     abort_lane_change,
     consider_lane_change,
     control,
-    follow_road,
     following_acceleration,
     is_candidate,
     is_driven,
@@ -21,31 +20,27 @@ from sim.engine.drivers import (
     look_ahead,
     mobil,
 )
-from sim.engine.network import MARGIN, MAX_SWEPT_LANES
+from sim.engine.network import MARGIN
 from sim.engine.state import Kind
-
-LaneSlots = wp.types.vector(MAX_SWEPT_LANES, wp.int32)
 
 
 @wp.func
-def _pass(lanes: Any, world: Any, w: int, v: int, ahead: LaneSlots):
-    """Return `ahead`, the nearest vehicle on each lane, after passing `v`."""
-    x = world.cars[w, v].x
+def _pass(lanes: Any, world: Any, w: int, v: int):
+    """Note `v` as the nearest vehicle on the lanes it is on, its own or also one next to it."""
     y = world.cars[w, v].y
-    margin = type(x)(MARGIN)
+    s = world.cars[w, v].x - lanes.lanes[0].x
+    margin = type(y)(MARGIN)
     on = world.cars[w, v].lane
-    s, lateral = lane.local_coordinates(lanes, on, x, y)
-    if wp.abs(lateral) < lanes.lanes[on].alone:  # so far from the next lanes that it is on its own only
+    lateral = y - lanes.lanes[on].y
+    if wp.abs(lateral) < lanes.lanes[on].alone:  # too far from the next lanes to be on them
         if lane.on_lane(lanes, on, s, lateral, margin):
-            ahead[on] = v
-        return ahead
-    for side in range(-1, 2):
-        near = on + side
-        if near >= 0 and near < lanes.lanes.shape[0]:
-            s, lateral = lane.local_coordinates(lanes, near, x, y)
-            if lane.on_lane(lanes, near, s, lateral, margin):
-                ahead[near] = v
-    return ahead
+            world.ahead[w, on] = v
+    else:
+        for side in range(-1, 2):
+            near = on + side
+            if near >= 0 and near < lanes.lanes.shape[0]:
+                if lane.on_lane(lanes, near, s, y - lanes.lanes[near].y, margin):
+                    world.ahead[w, near] = v
 
 
 @wp.func
@@ -57,7 +52,7 @@ def _behind(world: Any, model: Any, w: int, v: int, front: int):
 
 
 @wp.func
-def _consider_lane_change(lanes: Any, world: Any, model: Any, w: int, v: int, ahead: LaneSlots):
+def _consider_lane_change(lanes: Any, world: Any, model: Any, w: int, v: int):
     """`drivers.consider_lane_change` with the vehicles ahead known."""
     current = world.cars[w, v].lane
     world.cars[w, v].timer = type(model.dt)(0.0)
@@ -66,17 +61,9 @@ def _consider_lane_change(lanes: Any, world: Any, model: Any, w: int, v: int, ah
     candidate = current - 1
     while candidate <= current + 1:
         if is_candidate(lanes, world, w, v, candidate):
-            if mobil(lanes, world, model, w, v, candidate, ahead[candidate], ahead[current]):
+            if mobil(lanes, world, model, w, v, candidate, world.ahead[w, candidate], world.ahead[w, current]):
                 world.cars[w, v].target_lane = candidate
         candidate = candidate + 2
-
-
-@wp.func
-def _level(world: Any, w: int, k: int):
-    """Has the vehicle at place `k` of the order an equal coordinate behind it? Equal ones count as ahead."""
-    if k == 0:
-        return False
-    return world.cars[w, world.order[w, k - 1]].x == world.cars[w, world.order[w, k]].x
 
 
 @wp.func
@@ -85,15 +72,21 @@ def act_swept(lanes: Any, world: Any, model: Any, w: int):
 
     Vehicles that keep their lane, or decide to leave it, depend on no other vehicle's decision, so they decide and
     control in one go. Those already changing lanes look at the others' new targets: they follow, in list order.
+    The road ends at its end, so `follow_road` has nothing to do here.
     """
-    ahead = LaneSlots(-1)
-    count = world.rows[w].count
+    for near in range(lanes.lanes.shape[0]):
+        world.ahead[w, near] = -1
     changing = int(0)
-    for step in range(count):
-        k = count - 1 - step
-        v = world.order[w, k]
+    k = world.rows[w].count - 1
+    behind = world.order[w, k]
+    while k >= 0:
+        v = behind
+        k = k - 1
+        level = bool(False)  # equal coordinates count as ahead, and the sweep has not met the one behind yet
+        if k >= 0:
+            behind = world.order[w, k]
+            level = world.cars[w, behind].x == world.cars[w, v].x
         if is_driven(world, w, v):
-            follow_road(lanes, world, w, v)
             following = type(model.dt)(0.0)
             current = world.cars[w, v].lane
             if world.cars[w, v].kind == Kind.MDP:
@@ -102,19 +95,19 @@ def act_swept(lanes: Any, world: Any, model: Any, w: int):
                 changing = changing + 1
             else:
                 due = is_due(world, model, w, v)
-                if _level(world, w, k):
+                if level:
                     if due:
                         consider_lane_change(lanes, world, model, w, v)
                     following = look_ahead(lanes, world, model, w, v)
                 else:
                     if due:
-                        _consider_lane_change(lanes, world, model, w, v, ahead)
-                    following = _behind(world, model, w, v, ahead[current])
+                        _consider_lane_change(lanes, world, model, w, v)
+                    following = _behind(world, model, w, v, world.ahead[w, current])
                     target = world.cars[w, v].target_lane
                     if target != current:
-                        following = wp.min(following, _behind(world, model, w, v, ahead[target]))
+                        following = wp.min(following, _behind(world, model, w, v, world.ahead[w, target]))
                 control(lanes, world, model, w, v, following)
-        ahead = _pass(lanes, world, w, v, ahead)
+        _pass(lanes, world, w, v)
     if changing > 0:
         _act_changing(lanes, world, model, w)
 

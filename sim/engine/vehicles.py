@@ -174,16 +174,12 @@ def move_bicycle(lanes: Any, world: Any, model: Any, w: int, v: int):
 
 
 @wp.func
-def move_all(lanes: Any, world: Any, model: Any, w: int):
-    """`Road.step` without its collisions."""
-    fastest = type(model.dt)(0.0)
-    for v in range(world.rows[w].count):
-        kind = world.cars[w, v].kind
-        if kind == Kind.BICYCLE:
-            move_bicycle(lanes, world, model, w, v)
-        elif kind < Kind.OBSTACLE:
-            if kind <= Kind.DEFENSIVE:
-                world.cars[w, v].timer = world.cars[w, v].timer + model.dt
-            move(lanes, world, model, w, v)
-        fastest = wp.max(fastest, world.cars[w, v].speed)
-    world.rows[w].fastest = wp.float32(fastest) * wp.static(wp.float32(1.0 + 1e-6))
+def step_vehicle(lanes: Any, world: Any, model: Any, w: int, v: int):
+    """Advance anything but an object by one frame."""
+    kind = world.cars[w, v].kind
+    if kind == Kind.BICYCLE:
+        move_bicycle(lanes, world, model, w, v)
+    elif kind < Kind.OBSTACLE:
+        if kind <= Kind.DEFENSIVE:
+            world.cars[w, v].timer = world.cars[w, v].timer + model.dt
+        move(lanes, world, model, w, v)

@@ -171,7 +171,7 @@ class Highway(Scenario):
     def sizes(self, config: dict[str, Any]) -> Sizes:
         """Return how many slots a world needs."""
         egos = config["controlled_vehicles"]
-        return Sizes(vehicles=egos + config["vehicles_count"], egos=egos)
+        return Sizes(vehicles=egos + config["vehicles_count"], lanes=config["lanes_count"], egos=egos)
 
     def network(self, config: dict[str, Any]) -> Network:
         """Return the road."""
