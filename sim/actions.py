@@ -48,11 +48,13 @@ class DiscreteMetaAction:
             raise ValueError(f"target_speeds is {speeds!r}; it must be at least two rising speeds [m/s]")
         self.space = spaces.Discrete(len(self.actions))
         self.names = tuple(action.name for action in self.actions)
+        self._codes = torch.tensor([int(action) for action in self.actions], dtype=torch.int32)
 
     def encode(self, actions: torch.Tensor, meta: torch.Tensor, command: torch.Tensor) -> None:
         """Write actions `[N]` as meta-actions into `meta` `[N, 1]`."""
-        table = torch.tensor([int(action) for action in self.actions], dtype=torch.int32, device=meta.device)
-        meta[:, 0] = table[actions]
+        if self._codes.device != meta.device:
+            self._codes = self._codes.to(meta.device)
+        torch.index_select(self._codes, 0, actions, out=meta[:, 0])
 
 
 class ContinuousAction:
@@ -150,9 +152,9 @@ def checked(actions: Any, space: spaces.Space, num_envs: int, device: torch.devi
         if actions.is_floating_point() or actions.dtype in (torch.bool, torch.complex64):
             raise TypeError(f"actions are {actions.dtype}; a discrete space takes integers 0 to {space.n - 1}")
         actions = actions.long()
-        if bool(((actions < 0) | (actions >= space.n)).any()):
-            wrong = actions[(actions < 0) | (actions >= space.n)][0].item()
-            raise ValueError(f"action {wrong} is outside the space; allowed: 0 to {int(space.n) - 1}")
+        for extreme in (int(actions.min()), int(actions.max())):
+            if not 0 <= extreme < space.n:
+                raise ValueError(f"action {extreme} is outside the space; allowed: 0 to {int(space.n) - 1}")
         return actions
     if not actions.is_floating_point():
         actions = actions.to(torch.float32)

@@ -24,7 +24,7 @@ Info = dict[str, Any]
 
 # Below this error [m, rad] a float32 follower of a straight lane is put exactly on it: its position is not known any
 # better, and vehicles exactly on their lane cost no trigonometry. float64 keeps highway-env's asymptotic approach.
-SNAP = {"float32": 1e-3, "float64": 0.0}
+SNAP = {"float32": 1e-2, "float64": 0.0}
 
 # IDMVehicle's, which highway-env keeps as class attributes
 DISTANCE_WANTED = 10.0  # m

@@ -275,34 +275,33 @@ def lane_following_slip(lanes: Any, world: Any, model: Any, w: int, v: int):
     target = world.cars[w, v].target_lane
     x = world.cars[w, v].x
     y = world.cars[w, v].y
-    speed = world.cars[w, v].speed
     zero = type(x)(0.0)
     s, lateral = lane.local_coordinates(lanes, target, x, y)
-    future = lane.heading_at(lanes, target, s + speed * type(x)(TAU_PURSUIT))
-    error = future - world.cars[w, v].heading
-    if lateral == zero and error == zero:
-        return zero
-    if wp.abs(lateral) < model.snap and wp.abs(error) < model.snap and lanes.lanes[target].shape == lane.Shape.STRAIGHT:
-        world.cars[w, v].x = x + lateral * lanes.lanes[target].dy
-        world.cars[w, v].y = y - lateral * lanes.lanes[target].dx
-        world.cars[w, v].heading = future
-        world.cars[w, v].cos_heading = lanes.lanes[target].dx
-        world.cars[w, v].sin_heading = lanes.lanes[target].dy
-        return zero
+    error = lane.heading_at(lanes, target, s + world.cars[w, v].speed * type(x)(TAU_PURSUIT)) - world.cars[w, v].heading
+    if lanes.lanes[target].shape == lane.Shape.STRAIGHT:
+        if lateral == zero and error == zero:
+            return zero
+        if wp.abs(lateral) < model.snap and wp.abs(error) < model.snap:
+            world.cars[w, v].x = x + lateral * lanes.lanes[target].dy
+            world.cars[w, v].y = y - lateral * lanes.lanes[target].dx
+            world.cars[w, v].heading = lanes.lanes[target].heading
+            world.cars[w, v].cos_heading = lanes.lanes[target].dx
+            world.cars[w, v].sin_heading = lanes.lanes[target].dy
+            return zero
     one = type(x)(1.0)
-    safe = not_zero(speed)
+    per_speed = one / not_zero(world.cars[w, v].speed)
     if world.cars[w, v].kind >= Kind.LINEAR and world.cars[w, v].kind <= Kind.DEFENSIVE:
         length = type(x)(LENGTH)
-        steering = world.cars[w, v].gain_3 * lane.wrap_to_pi(error) * length / safe
-        steering = steering - world.cars[w, v].gain_4 * lateral * length / (safe * safe)
+        steering = world.cars[w, v].gain_3 * lane.wrap_to_pi(error) * length * per_speed
+        steering = steering - world.cars[w, v].gain_4 * lateral * length * per_speed * per_speed
         limit = type(x)(MAX_STEERING_ANGLE)
         half = type(x)(0.5) * wp.tan(wp.clamp(steering, -limit, limit))
         return half / wp.sqrt(one + half * half)
-    command = arcsine(wp.clamp(-type(x)(KP_LATERAL) * lateral / safe, -one, one))
+    command = arcsine(wp.clamp(-type(x)(KP_LATERAL) * lateral * per_speed, -one, one))
     bound = type(x)(MAX_HEADING_COMMAND)
     rate = type(x)(KP_HEADING) * lane.wrap_to_pi(error + wp.clamp(command, -bound, bound))
     limit = type(x)(MAX_SLIP)
-    return wp.clamp(type(x)(HALF_LENGTH) / safe * rate, -limit, limit)
+    return wp.clamp(type(x)(HALF_LENGTH) * per_speed * rate, -limit, limit)
 
 
 @wp.func

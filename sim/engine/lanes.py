@@ -217,6 +217,8 @@ class Polyline:
 @wp.func
 def wrap_to_pi(angle: Any):
     """Map an angle [rad] into [-pi, pi)."""
+    if wp.abs(angle) < type(angle)(PI):
+        return angle
     full = type(angle)(TWO_PI)
     shifted = angle + type(angle)(PI)
     return shifted - full * wp.floor(shifted / full) - type(angle)(PI)

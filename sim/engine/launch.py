@@ -10,8 +10,10 @@ from typing import Any
 import torch
 import warp as wp
 
-# Worlds per slice below which handing out a slice costs more than it saves.
-SMALLEST_SLICE = 32
+# Worlds per slice below which a further slice a thread costs more than it saves.
+SMALLEST_SLICE = 256
+# Worlds per slice below which a second thread costs more than it saves.
+FEWEST_WORLDS = 16
 # More slices than threads, so that a thread that was held up by another process is relieved.
 SLICES_PER_THREAD = 4
 
@@ -33,7 +35,7 @@ class Program:
     ) -> None:
         slices = 1
         if device.type == "cpu" and threads > 1:
-            slices = min(threads * SLICES_PER_THREAD, max(1, worlds // SMALLEST_SLICE))
+            slices = min(threads * SLICES_PER_THREAD, max(worlds // SMALLEST_SLICE, min(threads, worlds // FEWEST_WORLDS), 1))
         bounds = [worlds * i // slices for i in range(slices + 1)]
         self._device = device
         self._threads = min(threads, slices)
