@@ -40,9 +40,7 @@ def usable_device(name: str | torch.device) -> torch.device:
     except RuntimeError as error:
         raise ValueError(f"unknown device {str(name)!r}: use 'cpu', 'cuda' or 'cuda:0'") from error
     if device.type == "cuda" and (device.index or 0) >= torch.cuda.device_count():
-        raise ValueError(
-            f"device {str(name)!r} asked for, but this machine has {torch.cuda.device_count()} GPUs"
-        )
+        raise ValueError(f"device {str(name)!r} asked for, but this machine has {torch.cuda.device_count()} GPUs")
     return device
 
 
@@ -129,9 +127,7 @@ def create(run_dir: str | Path, description: dict[str, Any]) -> None:
     _write_json(Path(run_dir) / CONFIG, description)
 
 
-def save(
-    run_dir: str | Path, policy: nn.Module, tensors: dict[str, Tensor], counters: dict[str, Any]
-) -> None:
+def save(run_dir: str | Path, policy: nn.Module, tensors: dict[str, Tensor], counters: dict[str, Any]) -> None:
     """Writes the policy and a checkpoint; its counters travel in the tensors' file, so the two agree."""
     run_dir = Path(run_dir)
     _write_tensors(run_dir / CHECKPOINT, tensors, {"counters": json.dumps(counters)})
@@ -177,9 +173,7 @@ def run_environment(run_dir: str | Path) -> tuple[str, dict[str, Any]]:
 def check_same_run(run_dir: str | Path, description: dict[str, Any]) -> None:
     """ValueError naming the first setting in which a resumption differs from the run in the folder."""
     stored = _flat(load_config(run_dir) | {"versions": {}})
-    asked = _flat(
-        json.loads(json.dumps(description | {"versions": {}}, default=lambda value: value.tolist()))
-    )
+    asked = _flat(json.loads(json.dumps(description | {"versions": {}}, default=lambda value: value.tolist())))
     for key in sorted(stored.keys() | asked.keys()):
         if stored.get(key) != asked.get(key) and key.rpartition(".")[2] not in BUDGET_FIELDS:
             old, new = stored.get(key), asked.get(key)
@@ -200,17 +194,13 @@ def prefixed(prefix: str, tensors: dict[str, Tensor]) -> dict[str, Tensor]:
 
 def part(prefix: str, tensors: dict[str, Tensor]) -> dict[str, Tensor]:
     """The tensors saved under `prefix.name`, by their names alone."""
-    return {
-        name[len(prefix) + 1 :]: tensor for name, tensor in tensors.items() if name.startswith(prefix + ".")
-    }
+    return {name[len(prefix) + 1 :]: tensor for name, tensor in tensors.items() if name.startswith(prefix + ".")}
 
 
 def optimizer_tensors(optimizer: torch.optim.Optimizer) -> dict[str, Tensor]:
     """The optimizer's state as named tensors: `parameter number.field`."""
     state = optimizer.state_dict()["state"]
-    return {
-        f"{number}.{field}": tensor for number, fields in state.items() for field, tensor in fields.items()
-    }
+    return {f"{number}.{field}": tensor for number, fields in state.items() for field, tensor in fields.items()}
 
 
 def load_optimizer(optimizer: torch.optim.Optimizer, tensors: dict[str, Tensor]) -> None:
@@ -253,9 +243,7 @@ class LearnedDriver:
         observation = torch.as_tensor(observation, dtype=torch.float32, device=self.device)
         expected = tuple(self.config["spaces"]["observation"])
         if tuple(observation.shape[1:]) != expected:
-            raise ValueError(
-                f"this policy takes observations [N, {expected}], got shape {list(observation.shape)}"
-            )
+            raise ValueError(f"this policy takes observations [N, {expected}], got shape {list(observation.shape)}")
         return observation
 
 

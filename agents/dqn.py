@@ -172,10 +172,11 @@ class Learner:
     def explore(self, run: Run, share: float) -> None:
         """Drives every world one step, a `share` of them at random, and remembers what happened."""
         observation = self.observation
+        if self.updates == 0:  # later the scale must hold, for the network and its target
+            self.policy.standardize.update(observation)
+            self.target.standardize.load_state_dict(self.policy.standardize.state_dict())
         chance = torch.rand(len(observation), generator=self.generator, device=self.device)
-        random = torch.randint(
-            self.spaces.actions, chance.shape, generator=self.generator, device=self.device
-        )
+        random = torch.randint(self.spaces.actions, chance.shape, generator=self.generator, device=self.device)
         actions = torch.where(chance < share, random, self.policy.greedy(observation))
         self.observation, reward, terminated, truncated, info = self.envs.step(actions)
         self.buffer.add(observation, actions, reward, info["final_obs"], terminated, truncated)

@@ -35,15 +35,11 @@ def choose_driver(
     if name in BASELINES:
         return DriverSpec(name, BASELINES[name])
     if not name.endswith(".zip"):
-        raise ValueError(
-            f"unknown driver {name!r}; there are {', '.join(BASELINES)} and Stable-Baselines3 files *.zip"
-        )
+        raise ValueError(f"unknown driver {name!r}; there are {', '.join(BASELINES)} and Stable-Baselines3 files *.zip")
     if not Path(name).is_file():
         raise FileNotFoundError(f"no such file: {name}")
     if not trust:
-        raise ValueError(
-            f"{name} carries pickled code that loading would run; add --trust if you trust its author"
-        )
+        raise ValueError(f"{name} carries pickled code that loading would run; add --trust if you trust its author")
     if sb3_algo not in ALGORITHMS:
         raise ValueError(f"unknown --sb3-algo {sb3_algo!r}; there are {', '.join(ALGORITHMS)}")
     if not zipfile.is_zipfile(name):

@@ -79,9 +79,7 @@ def _presence_column(env_config: dict[str, Any]) -> int | None:
     return features.index("presence") if "presence" in features else None
 
 
-def _linear(
-    inputs: int, outputs: int, gain: float, generator: torch.Generator, bias: bool = True
-) -> nn.Linear:
+def _linear(inputs: int, outputs: int, gain: float, generator: torch.Generator, bias: bool = True) -> nn.Linear:
     """A linear layer of orthogonal weights drawn from `generator`, not torch's global RNG; zero bias."""
     layer = nn.utils.skip_init(nn.Linear, inputs, outputs, bias=bias)
     nn.init.orthogonal_(layer.weight, gain, generator=generator)
@@ -99,6 +97,45 @@ def _layers(sizes: tuple[int, ...], activation: str, generator: torch.Generator)
     return nn.Sequential(*modules)
 
 
+class Standardize(nn.Module):
+    """Shifts and scales observations to mean 0 and deviation 1, by the statistics of all that `update` was shown.
+
+    highway-env normalises by the range of a feature, not by its spread: lateral speeds fill a hundredth of [-1, 1].
+    With `pooled`, all rows but the ego's share their statistics, as attention must not tell them apart.
+    """
+
+    LEAST_DEVIATION = 1e-3  # of a constant feature, whose scale says nothing
+    LIMIT = 10.0  # deviations beyond which an observation is clipped
+
+    def __init__(self, shape: tuple[int, ...], pooled: bool):
+        super().__init__()
+        self.pooled = pooled
+        self.register_buffer("mean", torch.zeros(shape))
+        self.register_buffer("variance", torch.ones(shape))
+        self.register_buffer("count", torch.zeros((), dtype=torch.float64))
+
+    def forward(self, observation: Tensor) -> Tensor:
+        """[B, *S] -> [B, *S]."""
+        scale = self.variance.clamp(min=self.LEAST_DEVIATION**2).rsqrt()
+        return ((observation - self.mean) * scale).clamp(-self.LIMIT, self.LIMIT)
+
+    @torch.no_grad()
+    def update(self, observation: Tensor) -> None:
+        """Adds observations [B, *S] to the statistics (Chan et al.'s parallel variance)."""
+        mean, variance = observation.mean(0), observation.var(0, unbiased=False)
+        if self.pooled and len(mean) > 1:
+            pooled = observation[:, 1:].flatten(0, 1)
+            mean = torch.cat((mean[:1], pooled.mean(0).expand_as(mean[1:])))
+            variance = torch.cat((variance[:1], pooled.var(0, unbiased=False).expand_as(variance[1:])))
+        total = self.count + len(observation)
+        share = (len(observation) / total).to(mean.dtype)
+        step = mean - self.mean
+        between = step.square() * share * (1.0 - share)
+        self.variance.copy_(self.variance * (1.0 - share) + variance * share + between)
+        self.mean.add_(step * share)
+        self.count.copy_(total)
+
+
 class MlpTorso(nn.Module):
     """Flattens the observation and passes it through fully connected layers."""
 
@@ -106,8 +143,8 @@ class MlpTorso(nn.Module):
         super().__init__()
         self.layers = _layers((math.prod(spaces.observation), *config.hidden), config.activation, generator)
 
-    def forward(self, observation: Tensor) -> Tensor:
-        """[B, ...] -> [B, D]."""
+    def forward(self, observation: Tensor, raw: Tensor) -> Tensor:
+        """[B, ...] -> [B, D]; `raw` is the observation before standardising."""
         return self.layers(observation.flatten(1))
 
 
@@ -121,9 +158,7 @@ class EgoAttention(nn.Module):
     def __init__(self, config: Config, spaces: Spaces, generator: torch.Generator):
         super().__init__()
         if len(spaces.observation) != 2:
-            raise ValueError(
-                f"the attention torso needs [K, F] observations, got shape {list(spaces.observation)}"
-            )
+            raise ValueError(f"the attention torso needs [K, F] observations, got shape {list(spaces.observation)}")
         width = config.hidden[-1]
         if config.heads < 1 or width % config.heads:
             raise ValueError(f"heads={config.heads} must divide the last of hidden={list(config.hidden)}")
@@ -150,12 +185,12 @@ class EgoAttention(nn.Module):
             scores = scores.masked_fill(absent[:, None], -torch.inf)
         return scores.softmax(-1)
 
-    def forward(self, observation: Tensor) -> Tensor:
-        """[B, K, F] -> [B, D]."""
+    def forward(self, observation: Tensor, raw: Tensor) -> Tensor:
+        """[B, K, F] -> [B, D]; `raw` is the observation before standardising, which tells who is there."""
         ego = self.ego(observation[:, 0])
         rows = torch.cat((ego[:, None], self.others(observation[:, 1:])), dim=1)  # [B, K, D]
         batch, _, width = rows.shape
-        mean = torch.bmm(self.weights(observation, ego, rows), rows)  # [B, H, D]
+        mean = torch.bmm(self.weights(raw, ego, rows), rows)  # [B, H, D]
         value = self.value.weight.view(self.heads, -1, width)  # [H, D/H, D]
         attended = torch.bmm(mean.transpose(0, 1), value.transpose(1, 2))  # [H, B, D/H]
         attended = attended.transpose(0, 1).reshape(batch, width)
@@ -164,9 +199,7 @@ class EgoAttention(nn.Module):
 
 def _torso(config: Config, spaces: Spaces, generator: torch.Generator) -> nn.Module:
     if not config.hidden or min(config.hidden) < 1:
-        raise ValueError(
-            f"hidden must name at least one layer of at least one unit, got {list(config.hidden)}"
-        )
+        raise ValueError(f"hidden must name at least one layer of at least one unit, got {list(config.hidden)}")
     return {"mlp": MlpTorso, "attention": EgoAttention}[config.torso](config, spaces, generator)
 
 
@@ -176,6 +209,7 @@ class ActorCritic(nn.Module):
     def __init__(self, config: Config, spaces: Spaces, generator: torch.Generator):
         super().__init__()
         self.spaces = spaces
+        self.standardize = Standardize(spaces.observation, pooled=config.torso == "attention")
         width = config.hidden[-1] if config.hidden else 0
         self.actor_torso = _torso(config, spaces, generator)
         self.critic_torso = None if config.shared else _torso(config, spaces, generator)
@@ -188,7 +222,7 @@ class ActorCritic(nn.Module):
 
     def act(self, observation: Tensor, generator: torch.Generator) -> tuple[Tensor, Tensor]:
         """Samples actions, int64 [B] or float [B, A] to be clipped by `bounded`, and log-probabilities [B]."""
-        output = self.actor_head(self.actor_torso(observation))
+        output = self.actor_head(self.actor_torso(self.standardize(observation), observation))
         if self.spaces.continuous:
             noise = torch.empty_like(output).normal_(generator=generator)
             actions = output + noise * self.log_std.exp()
@@ -205,24 +239,25 @@ class ActorCritic(nn.Module):
 
     def greedy(self, observation: Tensor) -> Tensor:
         """The likeliest action: int64 [B], or the clipped mean [B, A]."""
-        output = self.actor_head(self.actor_torso(observation))
+        output = self.actor_head(self.actor_torso(self.standardize(observation), observation))
         return self.bounded(output) if self.spaces.continuous else output.argmax(-1)
 
     def scores(self, observation: Tensor) -> tuple[str, Tensor]:
         """A label and a figure per action, [B, A]: its probability, or the mean of each component."""
-        output = self.actor_head(self.actor_torso(observation))
+        output = self.actor_head(self.actor_torso(self.standardize(observation), observation))
         return ("mean", output) if self.spaces.continuous else ("probability", output.softmax(-1))
 
     def value(self, observation: Tensor) -> Tensor:
         """[B]."""
         torso = self.critic_torso if self.critic_torso is not None else self.actor_torso
-        return self.critic_head(torso(observation)).squeeze(-1)
+        return self.critic_head(torso(self.standardize(observation), observation)).squeeze(-1)
 
     def evaluate(self, observation: Tensor, actions: Tensor) -> tuple[Tensor, Tensor, Tensor]:
         """Log-probability of `actions`, entropy of the policy and value of the state, [B] each."""
-        hidden = self.actor_torso(observation)
+        scaled = self.standardize(observation)
+        hidden = self.actor_torso(scaled, observation)
         output = self.actor_head(hidden)
-        hidden = hidden if self.critic_torso is None else self.critic_torso(observation)
+        hidden = hidden if self.critic_torso is None else self.critic_torso(scaled, observation)
         value = self.critic_head(hidden).squeeze(-1)
         if self.spaces.continuous:
             noise = (actions - output) * (-self.log_std).exp()
@@ -244,13 +279,14 @@ class QNetwork(nn.Module):
         super().__init__()
         if spaces.continuous:
             raise ValueError("a Q-network needs discrete actions; train continuous ones with ppo")
+        self.standardize = Standardize(spaces.observation, pooled=config.torso == "attention")
         self.torso = _torso(config, spaces, generator)
         self.advantage = _linear(config.hidden[-1], spaces.actions, 1.0, generator)
         self.value = _linear(config.hidden[-1], 1, 1.0, generator) if dueling else None
 
     def forward(self, observation: Tensor) -> Tensor:
         """[B, ...] -> [B, A]."""
-        hidden = self.torso(observation)
+        hidden = self.torso(self.standardize(observation), observation)
         advantage = self.advantage(hidden)
         if self.value is None:
             return advantage

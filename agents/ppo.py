@@ -190,9 +190,7 @@ class Learner:
             actions, log_probs = self.policy.act(self.observation, self.generator)
             rollout.observations[t] = self.observation
             rollout.actions[t], rollout.log_probs[t] = actions, log_probs
-            self.observation, reward, terminated, truncated, info = self.envs.step(
-                self.policy.bounded(actions)
-            )
+            self.observation, reward, terminated, truncated, info = self.envs.step(self.policy.bounded(actions))
             rollout.final_observations[t] = info["final_obs"]
             rollout.rewards[t], rollout.terminated[t], rollout.truncated[t] = reward, terminated, truncated
             run.record(reward, terminated, truncated, info)
@@ -238,6 +236,8 @@ class Learner:
             steps += len(parts)
             if config.target_kl is not None and kl.item() / len(parts) > config.target_kl:
                 break
+        # after the epochs, so that within an iteration the policy's ratios see one scale
+        self.policy.standardize.update(samples.observations)
         names = ("policy_loss", "value_loss", "entropy", "kl", "clip_fraction")
         metrics = dict(zip(names, (sums / steps).tolist(), strict=True))
         return metrics | {"learning_rate": learning_rate, "entropy_coef": entropy_coef, "epochs": epochs}

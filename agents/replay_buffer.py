@@ -65,9 +65,7 @@ class SumTree:
     def load(self, leaves: Tensor) -> None:
         """Replaces all priorities, [C]."""
         self.levels[-1][: self.capacity] = leaves.to(self.levels[-1].device)
-        self._sum_above(
-            torch.arange(0, self.capacity, FANOUT, device=leaves.device).to(self.levels[-1].device)
-        )
+        self._sum_above(torch.arange(0, self.capacity, FANOUT, device=leaves.device).to(self.levels[-1].device))
 
     def find(self, share: Tensor) -> Tensor:
         """The leaves [B] at which the running sum of priorities passes `share` [B] (0 .. 1) of the total."""
@@ -155,9 +153,7 @@ class ReplayBuffer:
         if n_step < 1:
             raise ValueError(f"n_step must be at least 1, got {n_step}")
         if capacity < num_envs:
-            raise ValueError(
-                f"a buffer of {capacity} transitions is too small for one step of {num_envs} worlds"
-            )
+            raise ValueError(f"a buffer of {capacity} transitions is too small for one step of {num_envs} worlds")
         self.rows, self.num_envs, self.device = capacity // num_envs, num_envs, torch.device(device)
         self.capacity = self.rows * num_envs
 
@@ -257,9 +253,7 @@ class ReplayBuffer:
         for name, ring in self.data.items():
             ring[:filled] = state[name].to(self.device)
         window = {name: tensor for name, tensor in state.items() if name.startswith("window.")}
-        self.n_step.ring = {
-            name.removeprefix("window."): tensor.to(self.device) for name, tensor in window.items()
-        }
+        self.n_step.ring = {name.removeprefix("window."): tensor.to(self.device) for name, tensor in window.items()}
         if self.tree is not None:
             leaves = torch.zeros(self.capacity, dtype=torch.float64, device=self.device)
             leaves[:filled] = state["priorities"].to(self.device)

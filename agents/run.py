@@ -60,9 +60,7 @@ class EpisodeStatistics:
         self.returns += reward
         self.lengths += 1
         crashed = done & last.get("crashed", terminated)
-        self.sums += torch.stack(
-            (done.sum(), (self.returns * done).sum(), (self.lengths * done).sum(), crashed.sum())
-        )
+        self.sums += torch.stack((done.sum(), (self.returns * done).sum(), (self.lengths * done).sum(), crashed.sum()))
         self.returns.masked_fill_(done, 0)
         self.lengths.masked_fill_(done, 0)
         if "speed" in last:
@@ -248,9 +246,7 @@ class Run:
             self.envs.load_state_dict(checkpoint.part("envs", self.saved))
         except (KeyError, RuntimeError) as error:
             reason = str(error).strip().splitlines()[0]
-            raise ValueError(
-                f"{self.run_dir}: {checkpoint.CHECKPOINT} does not fit this run: {reason}"
-            ) from error
+            raise ValueError(f"{self.run_dir}: {checkpoint.CHECKPOINT} does not fit this run: {reason}") from error
         self.saved = None
 
     @property
@@ -295,24 +291,16 @@ class Run:
         except KeyboardInterrupt:
             self._interrupt.requested = True
         self.finished = self._interrupt.requested or self._out_of_budget()
-        if self.run_dir is not None and (
-            self.finished or now - self._last_checkpoint >= self.checkpoint_every_s
-        ):
+        if self.run_dir is not None and (self.finished or now - self._last_checkpoint >= self.checkpoint_every_s):
             self.save(learner)
             self._last_checkpoint = time.perf_counter()
         if self.finished and self._interrupt.requested and self.show_progress:
-            where = (
-                "nothing was saved"
-                if self.run_dir is None
-                else f"resume with the checkpoint in {self.run_dir}"
-            )
+            where = "nothing was saved" if self.run_dir is None else f"resume with the checkpoint in {self.run_dir}"
             tqdm.tqdm.write(f"interrupted after {self.steps:,} steps: {where}", file=sys.stderr)
 
     def save(self, learner: Learner) -> None:
         """Writes the policy and a checkpoint now."""
-        tensors = checkpoint.prefixed("learner", learner.state()) | checkpoint.prefixed(
-            "envs", self.envs.state_dict()
-        )
+        tensors = checkpoint.prefixed("learner", learner.state()) | checkpoint.prefixed("envs", self.envs.state_dict())
         tensors |= {"run.returns": self.statistics.returns, "run.lengths": self.statistics.lengths}
         counters = {"steps": self.steps, "iterations": self.iterations, "elapsed_s": self.elapsed_s}
         checkpoint.save(self.run_dir, learner.policy, tensors, counters)

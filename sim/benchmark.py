@@ -65,9 +65,7 @@ class Timing:
     rival: str
     setting: str = ""
     steps_per_second: list[float] = field(default_factory=list)
-    first_call: float | None = (
-        None  # [s] construction, reset and one step: kernels are compiled or loaded here
-    )
+    first_call: float | None = None  # [s] construction, reset and one step: kernels are compiled or loaded here
     missing: str | None = None  # why there are no figures
 
     @property
@@ -176,9 +174,7 @@ class HighwayEnv:
         self.pipes, self.workers = [], []
         for index in range(processes):
             pipe, child = context.Pipe()
-            worker = context.Process(
-                target=_step_highway_env, args=(child, env_id, seed + index), daemon=True
-            )
+            worker = context.Process(target=_step_highway_env, args=(child, env_id, seed + index), daemon=True)
             worker.start()
             child.close()  # so that a worker that fails ends the wait for it
             self.pipes.append(pipe)

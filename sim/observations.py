@@ -232,8 +232,8 @@ _DEFAULT_FEATURES = ("presence", "x", "y", "vx", "vy")
 class Kinematics:
     """A table of the ego (row 0) and the vehicles near it, float32 `[rows, F]`.
 
-    One deviation: with `vehicles_count` 1 highway-env returns all vehicles, in a shape outside its own space; here it is
-    the ego alone.
+    One deviation: with `vehicles_count` 1 highway-env returns all vehicles, in a shape outside its own space; here it
+    is the ego alone.
     """
 
     def __init__(self, config: dict[str, Any]) -> None:

@@ -95,9 +95,7 @@ class Trace:
         if schema != SCHEMA:
             raise ValueError(f"{path} is a trace of schema {schema}; this version reads schema {SCHEMA}")
         if set(case) != {f.name for f in fields(Case)}:
-            raise ValueError(
-                f"{path} is not a whole trace: its case has the fields {', '.join(sorted(case))}"
-            )
+            raise ValueError(f"{path} is not a whole trace: its case has the fields {', '.join(sorted(case))}")
         steps = {len(values) for values in arrays.values()}
         if len(steps) != 1 or steps == {0}:
             raise ValueError(f"{path} is not a whole trace: its arrays hold {sorted(steps)} steps")
@@ -284,9 +282,7 @@ def _check(trace: Trace, step: int, outcome: tuple) -> None:
     _, reward, terminated, truncated, _ = outcome
     reward = float(reward[0])
     if not abs(reward - trace.rewards[step]) <= REWARD_TOLERANCE:
-        raise ValueError(
-            f"the replay leaves the trace at step {step}: reward {reward}, recorded {trace.rewards[step]}"
-        )
+        raise ValueError(f"the replay leaves the trace at step {step}: reward {reward}, recorded {trace.rewards[step]}")
     ended, recorded = (
         (bool(terminated[0]), bool(truncated[0])),
         (bool(trace.terminated[step]), bool(trace.truncated[step])),

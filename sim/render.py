@@ -144,9 +144,7 @@ class Renderer:
         scale = self.scaling * SUPERSAMPLING
         width, height = self._canvas.get_size()
         self._scale = scale
-        self._origin = np.array(
-            [x - self.centering[0] * width / scale, y - self.centering[1] * height / scale]
-        )
+        self._origin = np.array([x - self.centering[0] * width / scale, y - self.centering[1] * height / scale])
         self._centre = self._origin + np.array([width, height]) / (2 * scale)
         self._radius = float(np.hypot(width, height)) / (2 * scale)
 

@@ -1,7 +1,7 @@
 """Stable-Baselines3 on Slipstream: one line of an existing script changes.
 
-    env = sim.sb3.VecEnv("highway-fast-v0", num_envs=64)      # was: make_vec_env("highway-fast-v0", n_envs=64)
-    model = stable_baselines3.PPO("MlpPolicy", env)
+env = sim.sb3.VecEnv("highway-fast-v0", num_envs=64)      # was: make_vec_env("highway-fast-v0", n_envs=64)
+model = stable_baselines3.PPO("MlpPolicy", env)
 """
 
 import time
@@ -75,7 +75,9 @@ class VecEnv(BaseVecEnv):
 
     def set_attr(self, attr_name: str, value: Any, indices: int | Sequence[int] | None = None) -> None:
         """Raise: worlds of one batch share their attributes."""
-        raise NotImplementedError(f"set_attr({attr_name!r}): the worlds of a batch share one config; make another VecEnv")
+        raise NotImplementedError(
+            f"set_attr({attr_name!r}): the worlds of a batch share one config; make another VecEnv"
+        )
 
     def env_method(self, method_name: str, *args: Any, indices: Any = None, **kwargs: Any) -> list[Any]:
         """Raise: there are no environments to call one by one."""

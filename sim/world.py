@@ -28,8 +28,8 @@ class Sizes:
 class World:
     """N worlds; the fields of `engine.state` (`CAR` [N, V], `ROW` [N], `ARRAYS`) are attributes, first axis the world.
 
-    Quantities are in SI units and radians, positions in metres with x right and y down, never normalised. Kernels change
-    the tensors in place.
+    Quantities are in SI units and radians, positions in metres with x right and y down, never normalised. Kernels
+    change the tensors in place.
     """
 
     def __init__(self, buffers: dict[str, torch.Tensor], precision: str) -> None:
@@ -43,8 +43,9 @@ class World:
 
     @classmethod
     def allocate(cls, worlds: int, sizes: Sizes, device: torch.device, precision: str) -> "World":
-        """Return empty worlds. On CUDA the world index is the outer neighbour of the fields, so that a warp reads rows
-        that lie side by side.
+        """Return empty worlds.
+
+        On CUDA the world index is the outer neighbour of the fields, so that a warp reads rows that lie side by side.
         """
         lengths = {"N": worlds, "V": sizes.vehicles, "L": sizes.lanes, "C": sizes.egos, "R": sizes.route, "W": WORDS}
         real = PRECISIONS[precision]

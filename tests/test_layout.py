@@ -42,9 +42,7 @@ def imported_modules(tree: ast.Module, package: list[str]) -> list[tuple[int, st
         elif isinstance(node, ast.ImportFrom):
             base = package[: len(package) - node.level + 1] if node.level else []
             module = ".".join(base + ([node.module] if node.module else []))
-            found += [
-                (node.lineno, f"{module}.{alias.name}" if module else alias.name) for alias in node.names
-            ]
+            found += [(node.lineno, f"{module}.{alias.name}" if module else alias.name) for alias in node.names]
         elif isinstance(node, ast.Call) and node.args and isinstance(node.args[0], ast.Constant):
             function = ast.unparse(node.func)
             if function in ("__import__", "import_module", "importlib.import_module"):
@@ -119,9 +117,7 @@ def layout_violations(root: Path, exceptions: Exceptions) -> list[str]:
             found.append(f"{path}: opens nothing dangerous and needs its trust_gates entry no more")
         found += length_violations(path, len(text.splitlines()), exceptions)
     listed = {*exceptions.long_files, *exceptions.trust_gates}
-    return found + [
-        f"{path}: listed as an exception, but there is no such file" for path in sorted(listed - seen)
-    ]
+    return found + [f"{path}: listed as an exception, but there is no such file" for path in sorted(listed - seen)]
 
 
 def test_the_repository_keeps_its_layout():

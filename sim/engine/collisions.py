@@ -1,7 +1,8 @@
 """Contacts between rectangles: now (a crash) or within the coming frame (a push, and a crash one frame later).
 
-highway-env assigns impacts pair by pair in list order, so the last contact of a vehicle wins: with an object, else with
-the highest later slot, else with the highest earlier slot. `impact_rank` keeps that order whatever the order of the search.
+highway-env assigns impacts pair by pair in list order, so the last contact of a vehicle wins: with an object, else
+with the highest later slot, else with the highest earlier slot. `impact_rank` keeps that order whatever the order of
+the search.
 Source: highway_env/vehicle/objects.py `handle_collisions`, utils.py `are_polygons_intersecting`, 1.12.1.
 """
 
@@ -21,7 +22,7 @@ MIXED_DIAGONAL = (VEHICLE_DIAGONAL + OBJECT_DIAGONAL) / 2
 
 @wp.func
 def _interval_gap(center: Any, half_a: Any, half_b: Any, shift: Any):
-    """Signed gap of intervals a = [-half_a, half_a], b around `center`; a stretched by `shift` (`interval_distance`)."""
+    """Signed gap of the intervals [-half_a, half_a], stretched by `shift`, and b around `center`."""
     zero = type(center)(0.0)
     low_a = -half_a + wp.min(shift, zero)
     high_a = half_a + wp.max(shift, zero)
@@ -78,8 +79,12 @@ def contact(world: Any, w: int, a: int, b: int, dt: Any):
         if k % 4 >= 2:
             normal_x = -normal_x
             normal_y = -normal_y
-        half_a = length_a * wp.abs(normal_x * cos_a + normal_y * sin_a) + width_a * wp.abs(normal_y * cos_a - normal_x * sin_a)
-        half_b = length_b * wp.abs(normal_x * cos_b + normal_y * sin_b) + width_b * wp.abs(normal_y * cos_b - normal_x * sin_b)
+        half_a = length_a * wp.abs(normal_x * cos_a + normal_y * sin_a) + width_a * wp.abs(
+            normal_y * cos_a - normal_x * sin_a
+        )
+        half_b = length_b * wp.abs(normal_x * cos_b + normal_y * sin_b) + width_b * wp.abs(
+            normal_y * cos_b - normal_x * sin_b
+        )
         center = center_x * normal_x + center_y * normal_y
         if _interval_gap(center, half_a, half_b, zero) > zero:
             intersecting = False
@@ -142,8 +147,8 @@ def collide_pair(world: Any, w: int, first: int, second: int, dt: Any):
 def step_and_collide(lanes: Any, world: Any, model: Any, w: int):
     """`Road.step`: move all vehicles, restore their order along the axis, and handle the contacts.
 
-    Vehicles are taken from the back of the road to its front. Two that are near each other are tested when the second has
-    moved and is sorted in: against those before it, and those it has overtaken.
+    Vehicles are taken from the back of the road to its front. Two that are near each other are tested when the second
+    has moved and is sorted in: against those before it, and those it has overtaken.
     """
     fastest = type(model.dt)(0.0)
     last = -type(model.dt)(wp.inf)

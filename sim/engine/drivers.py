@@ -174,9 +174,7 @@ def acceleration(lanes: Any, world: Any, model: Any, w: int, reasoner: int, v: i
     free = free_acceleration(lanes, world, model, w, reasoner, v)
     if front < 0:
         return free
-    return free + following_acceleration(
-        world, model, w, reasoner, v, front, lane_distance(lanes, world, w, v, front)
-    )
+    return free + following_acceleration(world, model, w, reasoner, v, front, lane_distance(lanes, world, w, v, front))
 
 
 @wp.func
@@ -244,9 +242,9 @@ def consider_lane_change(lanes: Any, world: Any, model: Any, w: int, v: int):
 def abort_lane_change(lanes: Any, world: Any, model: Any, w: int, v: int, just_decided: bool):
     """Give up a lane change of `v` if another vehicle, ahead and closer than the desired gap, changes to the same lane.
 
-    highway-env acts in list order: a vehicle sees the targets that earlier ones have just chosen, and of later ones those
-    of the last frame. `just_decided` says that later ones have chosen already, too: their new targets (they have just
-    set their timer to zero) are then left out.
+    highway-env acts in list order: a vehicle sees the targets that earlier ones have just chosen, and of later ones
+    those of the last frame. `just_decided` says that later ones have chosen already, too: their new targets (they have
+    just set their timer to zero) are then left out.
     """
     current = world.cars[w, v].lane
     target = world.cars[w, v].target_lane
@@ -269,8 +267,8 @@ def abort_lane_change(lanes: Any, world: Any, model: Any, w: int, v: int, just_d
 def lane_following_slip(lanes: Any, world: Any, model: Any, w: int, v: int):
     """Return the slip (its sine) that steers `v` to its target lane.
 
-    highway-env computes `steering = clip(atan(2 tan(asin(slip))))` and later `slip = atan(tan(steering) / 2)`; clipping the
-    sine once is the same. Exactly on a straight lane the command is exactly zero, and no trigonometry is needed.
+    highway-env computes `steering = clip(atan(2 tan(asin(slip))))` and later `slip = atan(tan(steering) / 2)`; clipping
+    the sine once is the same. Exactly on a straight lane the command is exactly zero: no trigonometry is needed.
     """
     target = world.cars[w, v].target_lane
     x = world.cars[w, v].x
@@ -337,7 +335,11 @@ def control(lanes: Any, world: Any, model: Any, w: int, v: int, following: Any):
         command = wp.clamp(free_acceleration(lanes, world, model, w, v, v) + following, -limit, limit)
     world.cars[w, v].acceleration = command
     target = world.cars[w, v].target_lane
-    if lanes.swept != 0 and world.cars[w, v].y == lanes.lanes[target].y and world.cars[w, v].heading == type(command)(0.0):
+    if (
+        lanes.swept != 0
+        and world.cars[w, v].y == lanes.lanes[target].y
+        and world.cars[w, v].heading == type(command)(0.0)
+    ):
         world.cars[w, v].slip = type(command)(0.0)  # exactly on its lane; most vehicles are
     else:
         world.cars[w, v].slip = lane_following_slip(lanes, world, model, w, v)

@@ -41,8 +41,6 @@ class Shape(IntEnum):
     POLYLINE = 3
 
 
-
-
 @dataclass(kw_only=True)
 class Lane:
     """What all lanes share."""
@@ -248,7 +246,9 @@ def local_coordinates(lanes: Any, lane: int, x: Any, y: Any):
         s = along * lanes.lanes[lane].dx + across * lanes.lanes[lane].dy
         lateral = across * lanes.lanes[lane].dx - along * lanes.lanes[lane].dy
         if shape == Shape.SINE:
-            lateral = lateral - lanes.lanes[lane].amplitude * wp.sin(lanes.lanes[lane].pulsation * s + lanes.lanes[lane].phase)
+            lateral = lateral - lanes.lanes[lane].amplitude * wp.sin(
+                lanes.lanes[lane].pulsation * s + lanes.lanes[lane].phase
+            )
         return s, lateral
     if shape == Shape.CIRCULAR:
         swept = wrap_to_pi(wp.atan2(across, along) - lanes.lanes[lane].phase)
@@ -283,7 +283,9 @@ def heading_at(lanes: Any, lane: int, s: Any):
 def width_at(lanes: Any, lane: int, s: Any):
     """Return a lane's width [m] at longitudinal coordinate `s` [m]."""
     if lanes.lanes[lane].shape == Shape.POLYLINE:
-        return lanes.widths[lanes.lanes[lane].width_first + wp.clamp(int(wp.floor(s)), 0, lanes.lanes[lane].width_count - 1)]
+        return lanes.widths[
+            lanes.lanes[lane].width_first + wp.clamp(int(wp.floor(s)), 0, lanes.lanes[lane].width_count - 1)
+        ]
     return lanes.lanes[lane].width
 
 
@@ -294,7 +296,9 @@ def position(lanes: Any, lane: int, s: Any, lateral: Any):
     if shape <= Shape.SINE:
         offset = lateral
         if shape == Shape.SINE:
-            offset = lateral + lanes.lanes[lane].amplitude * wp.sin(lanes.lanes[lane].pulsation * s + lanes.lanes[lane].phase)
+            offset = lateral + lanes.lanes[lane].amplitude * wp.sin(
+                lanes.lanes[lane].pulsation * s + lanes.lanes[lane].phase
+            )
         x = lanes.lanes[lane].x + s * lanes.lanes[lane].dx - offset * lanes.lanes[lane].dy
         return x, lanes.lanes[lane].y + s * lanes.lanes[lane].dy + offset * lanes.lanes[lane].dx
     if shape == Shape.CIRCULAR:

@@ -35,7 +35,9 @@ class Program:
     ) -> None:
         slices = 1
         if device.type == "cpu" and threads > 1:
-            slices = min(threads * SLICES_PER_THREAD, max(worlds // SMALLEST_SLICE, min(threads, worlds // FEWEST_WORLDS), 1))
+            slices = min(
+                threads * SLICES_PER_THREAD, max(worlds // SMALLEST_SLICE, min(threads, worlds // FEWEST_WORLDS), 1)
+            )
         bounds = [worlds * i // slices for i in range(slices + 1)]
         self._device = device
         self._threads = min(threads, slices)

@@ -1,7 +1,7 @@
 """Who drives ahead and behind on a lane.
 
-Each world's vehicles are kept sorted along the network's axis, so on lanes parallel to it a search starts at the vehicle
-itself and stops at the first hit. Other lanes are searched in full.
+Each world's vehicles are kept sorted along the network's axis, so on lanes parallel to it a search starts at the
+vehicle itself and stops at the first hit. Other lanes are searched in full.
 Source: highway_env/road/road.py, `Road.neighbour_vehicles`, 1.12.1.
 """
 
@@ -12,7 +12,6 @@ import warp as wp
 from sim.engine import lanes as lane
 from sim.engine.network import MARGIN
 from sim.engine.state import Kind
-
 
 
 @wp.func
@@ -172,4 +171,3 @@ def rear_vehicle(lanes: Any, world: Any, model: Any, w: int, v: int, on: int):
     if step == 0 or model.connected_lanes != 0:
         return _search_all(lanes, world, w, v, on, s, False, model.connected_lanes)
     return _rear_along_axis(lanes, world, w, v, on, s, step)
-

@@ -29,7 +29,7 @@ class Network:
     def __init__(self, graph: Graph) -> None:
         self.graph = graph
         self.edges = [(start, end) for start, ends in graph.items() for end in ends]
-        self.nodes = list(dict.fromkeys([n for n in graph] + [end for _, end in self.edges]))
+        self.nodes = list(dict.fromkeys([*graph, *(end for _, end in self.edges)]))
         self.lanes: list[Lane] = [one for ends in graph.values() for some in ends.values() for one in some]
         self.edge_first = np.cumsum([0] + [len(graph[start][end]) for start, end in self.edges])
 
@@ -137,7 +137,7 @@ class Network:
         return float(max(gaps.min() / 2 - CLAIM_MARGIN, 0.0)) if len(gaps) else np.inf
 
     def _can_be_swept(self) -> bool:
-        """Is this one road of parallel lanes, on which a vehicle is on its closest lane or next to it, never further?"""
+        """Is this one road of parallel lanes, so spaced that a vehicle is on its closest lane or the next, never further?"""
         if len(self.edges) > 1 or self._claim() == 0.0:
             return False
         start, end = self.edges[0]
@@ -155,9 +155,7 @@ class Network:
             if isinstance(one, PolyLane):
                 row |= {"pose_first": len(poses), "knot_first": len(knots), "width_first": len(widths)}
                 poses += [dict(zip(("x", "y", "dx", "dy"), pose, strict=True)) for pose in one.curve.poses]
-                knots += [
-                    {"s": s, "x": x, "y": y} for s, (x, y) in zip(one.curve.knots, one.curve.points, strict=True)
-                ]
+                knots += [{"s": s, "x": x, "y": y} for s, (x, y) in zip(one.curve.knots, one.curve.points, strict=True)]
                 widths += list(one.width_samples())
                 row |= {
                     "pose_count": len(poses) - row["pose_first"],
@@ -200,8 +198,10 @@ def closest_lane(lanes: Any, x: Any, y: Any, heading: Any):
 
 @wp.func
 def _continue_on(lanes: Any, current: int, edge: int, wanted: int, x: Any, y: Any):
-    """Return the lane of `edge` that follows `current`: the wanted or same index if the edges are equally wide,
-    else the lane nearest to (x, y) [m]; `wanted` -1 is highway-env's None.
+    """Return the lane of `edge` that follows `current`.
+
+    The wanted or same index if the edges are equally wide, else the lane nearest to (x, y) [m]; `wanted` -1 is
+    highway-env's None.
     """
     first = lanes.edges[edge].first
     count = lanes.edges[edge].count

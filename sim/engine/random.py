@@ -23,7 +23,7 @@ DOUBLE_UNIT = wp.constant(wp.float64(1.0 / 9007199254740992.0))  # 2**-53
 
 
 def seeded_streams(seeds: Sequence[int]) -> np.ndarray:
-    """Return the streams `[N, 5]` (uint64 bits in int64) that `numpy.random.default_rng(seed)` starts with, one a seed."""
+    """Return the streams `[N, 5]` (uint64 bits in int64) that `numpy.random.default_rng` starts with for each seed."""
     rows = np.zeros((len(seeds), WORDS), dtype=np.uint64)
     for row, seed in zip(rows, seeds, strict=True):
         state = np.random.PCG64(np.random.SeedSequence(int(seed))).state["state"]

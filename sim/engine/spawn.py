@@ -17,8 +17,8 @@ from sim.engine.state import Kind
 DELTA = 4.0  # IDM exponent unless randomised
 DELTA_MIN = 3.5
 DELTA_MAX = 4.5
-# LinearVehicle: ACCELERATION_PARAMETERS, drawn in 0.5 to 1.5 of it; STEERING_PARAMETERS, drawn around it. Aggressive and
-# Defensive vehicles inherit these ranges, so once randomised they differ from Linear in their lane changes alone.
+# LinearVehicle: ACCELERATION_PARAMETERS, drawn in 0.5 to 1.5 of it; STEERING_PARAMETERS, drawn around it. Aggressive
+# and Defensive vehicles inherit these ranges, so once randomised they differ from Linear in their lane changes alone.
 LINEAR_ACCELERATION_0 = 0.3
 LINEAR_ACCELERATION_1 = 0.3
 LINEAR_ACCELERATION_2 = 2.0

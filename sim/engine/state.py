@@ -133,7 +133,7 @@ LANE: Fields = {
     "width_count": wp.int32,
 }
 EDGE: Fields = {"first": wp.int32, "count": wp.int32, "start": wp.int32, "end": wp.int32}  # lanes, nodes
-NODE: Fields = {name: wp.int32 for name in ("leaving_first", "leaving_end", "entering_first", "entering_end")}  # in links
+NODE: Fields = dict.fromkeys(("leaving_first", "leaving_end", "entering_first", "entering_end"), wp.int32)  # in links
 POSE: Fields = {"x": REAL, "y": REAL, "dx": REAL, "dy": REAL}  # of polylines [m], unit tangent
 KNOT: Fields = {"s": REAL, "x": REAL, "y": REAL}  # of polylines [m]
 

@@ -59,7 +59,7 @@ def simulate(
     policy_period: wp.float64,
     first: int,
 ):
-    """Run `frames` frames in each active world; `agents` actions come first (0: none), with `policy_period` s of time."""
+    """Run `frames` frames in each active world, after the actions of `agents` egos; `policy_period` [s] passes."""
     w = first + wp.tid()
     if not active[w]:
         return

@@ -117,9 +117,7 @@ def find_lane(lanes: Any, world: Any, w: int, v: int, y_before: Any):
 
 
 @wp.func
-def _derivative(
-    heading: Any, speed: Any, lateral_speed: Any, yaw_rate: Any, steering: Any, acceleration: Any
-):
+def _derivative(heading: Any, speed: Any, lateral_speed: Any, yaw_rate: Any, steering: Any, acceleration: Any):
     """Time derivative of (x, y, heading, speed, lateral speed, yaw rate); Rajamani 2011, chapter 2."""
     mass = type(speed)(MASS)
     axle = type(speed)(AXLE)

@@ -147,6 +147,8 @@ _HEIGHT = """
 
 def ziggurat_table() -> np.ndarray:
     """Return float64 `[256, 3]`: width, accept limit, height of each layer."""
-    columns = [np.array([int(word, 16) for word in text.split()], dtype=np.uint64) for text in (_WIDTH, _ACCEPT, _HEIGHT)]
+    columns = [
+        np.array([int(word, 16) for word in text.split()], dtype=np.uint64) for text in (_WIDTH, _ACCEPT, _HEIGHT)
+    ]
     width, accept, height = columns
     return np.stack([width.view(np.float64), accept.astype(np.float64), height.view(np.float64)], axis=1)

@@ -47,9 +47,7 @@ class HighwayEnv:
         import highway_env
 
         gymnasium.register_envs(highway_env)
-        known = sorted(
-            s.id for s in gymnasium.registry.values() if str(s.entry_point).startswith("highway_env.")
-        )
+        known = sorted(s.id for s in gymnasium.registry.values() if str(s.entry_point).startswith("highway_env."))
         if id not in known:
             raise ValueError(f"unknown environment id {id!r}; highway-env has {', '.join(known)}")
         self.id = id
@@ -64,10 +62,7 @@ class HighwayEnv:
         observation, info = self.env.reset(seed=seed)
         graph = self.env.road.network.graph
         index = {
-            (a, b, i): lane
-            for a, ends in graph.items()
-            for b, road in ends.items()
-            for i, lane in enumerate(road)
+            (a, b, i): lane for a, ends in graph.items() for b, road in ends.items() for i, lane in enumerate(road)
         }
         self._lane_number = {lane_index: number for number, lane_index in enumerate(index)}
         self.network = SimpleNamespace(lanes=list(index.values()))

@@ -66,8 +66,7 @@ class Result:
             "crash_rate": wilson_interval(crashes, self.n_run),
         }
         return figures | {
-            name: mean_interval(self.episodes[name])
-            for name in ("speed", "distance", "lane_changes", "length")
+            name: mean_interval(self.episodes[name]) for name in ("speed", "distance", "lane_changes", "length")
         }
 
     def table(self) -> str:
@@ -231,9 +230,7 @@ def _run_ours(
     return outcomes, dict(envs.config)
 
 
-def _run_or_split(
-    make: Any, envs: Any, driver: Driver, seeds: list[int]
-) -> Iterator[tuple[list[int], list[Outcome]]]:
+def _run_or_split(make: Any, envs: Any, driver: Driver, seeds: list[int]) -> Iterator[tuple[list[int], list[Outcome]]]:
     """Yields (seeds, outcomes), halving a batch that raised until the episodes at fault stand alone."""
     try:
         metrics = run_batch(envs, driver, seeds)

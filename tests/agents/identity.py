@@ -17,9 +17,7 @@ class IdentityEnvs(gymnasium.vector.VectorEnv):
 
     metadata = {"autoreset_mode": gymnasium.vector.AutoresetMode.SAME_STEP}
 
-    def __init__(
-        self, num_envs: int, size: int = 4, length: int = 8, continuous: bool = False, device: str = "cpu"
-    ):
+    def __init__(self, num_envs: int, size: int = 4, length: int = 8, continuous: bool = False, device: str = "cpu"):
         self.num_envs, self.size, self.length, self.continuous = num_envs, size, length, continuous
         self.device = torch.device(device)
         self.id, self.precision, self.config = "identity", "float32", {"size": size, "length": length}

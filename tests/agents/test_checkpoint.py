@@ -103,9 +103,7 @@ def test_a_crash_loses_only_what_came_after_the_last_checkpoint(tmp_path):
 
     config = dataclasses.replace(PPO, checkpoint_every_s=0.0)
     with pytest.raises(RuntimeError, match="power cut"):
-        ppo.train(
-            config, IdentityEnvs(8), tmp_path / "run", show_progress=False, on_iteration=fail_in_the_third
-        )
+        ppo.train(config, IdentityEnvs(8), tmp_path / "run", show_progress=False, on_iteration=fail_in_the_third)
     assert json.loads((tmp_path / "run/checkpoint.json").read_text())["steps"] == 256
     checkpoint.load_policy(tmp_path / "run")
 

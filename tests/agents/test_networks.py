@@ -30,23 +30,23 @@ def test_absent_vehicles_have_no_influence():
     torso = networks.EgoAttention(ATTENTION, KINEMATICS, seeded())
     one, other = kinematics(0, 1, 2), kinematics(0, 1, 2)
     other[:, 3:, 1:] = 7.0
-    torch.testing.assert_close(torso(one), torso(other), rtol=0, atol=0)
+    torch.testing.assert_close(torso(one, one), torso(other, other), rtol=0, atol=0)
     other[:, 2, 1:] = 7.0
-    assert (torso(one) - torso(other)).abs().max() > 1e-3
+    assert (torso(one, one) - torso(other, other)).abs().max() > 1e-3
 
 
 def test_the_order_of_other_vehicles_does_not_matter_but_the_ego_does():
     torso = networks.EgoAttention(ATTENTION, KINEMATICS, seeded())
     observation = kinematics(0, 1, 2, 3)
     shuffled = observation[:, [0, 4, 2, 1, 3]]
-    torch.testing.assert_close(torso(observation), torso(shuffled), rtol=1e-5, atol=1e-6)
+    torch.testing.assert_close(torso(observation, observation), torso(shuffled, shuffled), rtol=1e-5, atol=1e-6)
     swapped = observation[:, [1, 0, 2, 3, 4]]
-    assert (torso(observation) - torso(swapped)).abs().max() > 1e-3
+    assert (torso(observation, observation) - torso(swapped, swapped)).abs().max() > 1e-3
 
 
 def test_an_ego_alone_is_finite():
     torso = networks.EgoAttention(ATTENTION, KINEMATICS, seeded())
-    assert torso(torch.zeros(2, 5, 5)).isfinite().all()
+    assert torso(torch.zeros(2, 5, 5), torch.zeros(2, 5, 5)).isfinite().all()
 
 
 @pytest.mark.parametrize("torso", ["mlp", "attention"])
@@ -74,14 +74,14 @@ def test_attention_equals_torch_attention_over_explicit_keys_and_values():
     )
     merged = attended.transpose(1, 2).reshape(2, 16)
     expected = torso.out((torso.combine(merged) + ego) / 2)
-    torch.testing.assert_close(torso(observation), expected, rtol=1e-5, atol=1e-6)
+    torch.testing.assert_close(torso(observation, observation), expected, rtol=1e-5, atol=1e-6)
 
 
 def test_categorical_probabilities_are_those_of_torch():
     policy = networks.ActorCritic(networks.Config(hidden=(16,)), KINEMATICS, seeded())
     policy.actor_head.weight.data.mul_(200)  # far from uniform
     observation, actions = torch.randn(64, 5, 5), torch.randint(3, (64,))
-    oracle = torch.distributions.Categorical(logits=policy.actor_head(policy.actor_torso(observation)))
+    oracle = torch.distributions.Categorical(logits=policy.actor_head(policy.actor_torso(observation, observation)))
     log_prob, entropy, value = policy.evaluate(observation, actions)
     torch.testing.assert_close(log_prob, oracle.log_prob(actions))
     torch.testing.assert_close(entropy, oracle.entropy())
@@ -105,7 +105,7 @@ def test_gaussian_probabilities_are_those_of_torch():
     policy = networks.ActorCritic(networks.Config(hidden=(16,), shared=True), STEERING, seeded())
     policy.log_std.data.copy_(torch.tensor([-1.0, 0.5]))
     observation = torch.randn(64, 4)
-    mean = policy.actor_head(policy.actor_torso(observation))
+    mean = policy.actor_head(policy.actor_torso(observation, observation))
     oracle = torch.distributions.Normal(mean, torch.tensor([-1.0, 0.5]).exp())
     actions, log_prob = policy.act(observation, seeded())
     torch.testing.assert_close(log_prob, oracle.log_prob(actions).sum(-1))
@@ -119,7 +119,7 @@ def test_gaussian_probabilities_are_those_of_torch():
 def test_dueling_values_are_a_state_value_plus_advantages_of_mean_zero():
     network = networks.QNetwork(networks.Config(hidden=(16,)), KINEMATICS, seeded(), dueling=True)
     observation = torch.randn(8, 5, 5)
-    state_value = network.value(network.torso(observation)).squeeze(-1)
+    state_value = network.value(network.torso(observation, observation)).squeeze(-1)
     torch.testing.assert_close(network(observation).mean(-1), state_value)
 
 
@@ -150,9 +150,7 @@ def test_the_presence_column_comes_from_the_config():
     [
         (lambda: networks.ActorCritic(ATTENTION, STEERING, seeded()), "needs .K, F. observations"),
         (
-            lambda: networks.ActorCritic(
-                networks.Config("attention", hidden=(16,), heads=3), KINEMATICS, seeded()
-            ),
+            lambda: networks.ActorCritic(networks.Config("attention", hidden=(16,), heads=3), KINEMATICS, seeded()),
             "heads=3 must divide",
         ),
         (
@@ -175,3 +173,24 @@ def test_unusable_spaces_are_refused():
     envs.single_observation_space = gymnasium.spaces.Discrete(3)
     with pytest.raises(ValueError, match="observation space must be a Box"):
         networks.spaces_of(envs)
+
+
+def test_standardised_observations_have_mean_zero_and_deviation_one():
+    standardize = networks.Standardize((2, 3), pooled=False)
+    noise = torch.randn(5000, 2, 3, generator=seeded())
+    seen = noise * torch.tensor([1.0, 0.01, 50.0]) + torch.tensor([3.0, 0.0, -20.0])
+    for part in (seen[:100], seen[100:1100], seen[1100:]):
+        standardize.update(part)
+    torch.testing.assert_close(standardize.mean, seen.mean(0), rtol=1e-4, atol=1e-4)
+    torch.testing.assert_close(standardize.variance, seen.var(0, unbiased=False), rtol=1e-3, atol=1e-6)
+    scaled = standardize(seen)
+    torch.testing.assert_close(scaled.std(0), torch.ones(2, 3), rtol=0.01, atol=0.01)
+
+
+def test_pooled_statistics_do_not_tell_the_other_rows_apart():
+    standardize = networks.Standardize((4, 2), pooled=True)
+    standardize.update(torch.randn(100, 4, 2, generator=seeded()) + torch.arange(4.0)[:, None])
+    row = torch.randn(1, 1, 2, generator=seeded(1)).expand(1, 4, 2)
+    scaled = standardize(row)
+    torch.testing.assert_close(scaled[:, 1:2].expand(1, 3, 2), scaled[:, 1:])
+    assert (scaled[:, 0] - scaled[:, 1]).abs().max() > 0.1

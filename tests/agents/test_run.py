@@ -62,9 +62,7 @@ def test_a_time_limit_is_kept():
     started = time.perf_counter()
     config = dataclasses.replace(SHORT, time_limit_s=0.4, learning_rate=1e-3)
     ppo.train(config, IdentityEnvs(8), show_progress=False, on_iteration=rows.append)
-    assert (
-        time.perf_counter() - started < 2.0
-    )  # a busy machine may be late, but not by an iteration of 0.01 s
+    assert time.perf_counter() - started < 2.0  # a busy machine may be late, but not by an iteration of 0.01 s
     rates = [row["learning_rate"] for row in rows]
     assert rates == sorted(rates, reverse=True)
     assert rates[0] > 0.9e-3

@@ -52,9 +52,7 @@ def test_a_table_and_figures(simulator, short, tmp_path, capsys):
         "--env-config", short, "--json", figures, "--processes", 1,
     )  # fmt: skip
     assert call(evaluate, arguments) == 0
-    assert (
-        f"idle (sees features) on highway-fast-v0 in {simulator}: 3 of 3 episodes" in capsys.readouterr().out
-    )
+    assert f"idle (sees features) on highway-fast-v0 in {simulator}: 3 of 3 episodes" in capsys.readouterr().out
     report = json.loads(figures.read_text())
     assert report["seeds"] == [40, 41, 42]
     assert report["episodes"] == 3
@@ -66,9 +64,7 @@ def test_a_table_and_figures(simulator, short, tmp_path, capsys):
 
 def test_a_run_folder_is_judged_in_its_own_environment_in_both_simulators(tmp_path, capsys):
     envs = sim.make_vec("highway-v0", num_envs=4, config=SHORT)
-    ppo.train(
-        ppo.Config(total_steps=128, network=Config(hidden=(8,))), envs, tmp_path / "run", show_progress=False
-    )
+    ppo.train(ppo.Config(total_steps=128, network=Config(hidden=(8,))), envs, tmp_path / "run", show_progress=False)
     reports = []
     for simulator in ("ours", "highway-env"):
         arguments = [tmp_path / "run", "--simulator", simulator, "--precision", "float64", "--episodes", 2]

@@ -43,9 +43,7 @@ def car(x, y, heading=0.0, kind=Kind.IDM, crashed=False):
 
 def renderer(lanes=None, **options):
     network = SimpleNamespace(lanes=lanes or highway())
-    return Renderer(
-        network, **{"width": 800, "height": 200, "scaling": SCALING, "centering": (0.5, 0.5)} | options
-    )
+    return Renderer(network, **{"width": 800, "height": 200, "scaling": SCALING, "centering": (0.5, 0.5)} | options)
 
 
 def pixel(image, ahead, aside):
@@ -123,9 +121,7 @@ def test_the_camera_follows_the_ego_and_keeps_its_place():
 
 def test_a_long_lane_is_sampled_at_two_points_and_a_curve_finely():
     arc = CircularLane((0.0, 0.0), 20.0, 0.0, 6.0)
-    wave = SineLane(
-        (0.0, 0.0), (100.0, 0.0), 3.0, 2 * np.pi * 32 / 100, 0.0
-    )  # zero at all of 33 even samples
+    wave = SineLane((0.0, 0.0), (100.0, 0.0), 3.0, 2 * np.pi * 32 / 100, 0.0)  # zero at all of 33 even samples
     shapes = RoadShapes([*highway(1), arc, wave])
     assert [len(table) for table in shapes.tables] == [2, 122, 102]
     [(lane, start, end)] = list(shapes.visible(np.array([5000.0, 0.0]), 60.0))
@@ -153,10 +149,7 @@ def test_the_hud_writes_and_its_bars_have_the_lengths_of_the_scores():
     written = view.draw(state, 0, hud)
     assert not np.array_equal(written[:34], plain[:34])
     bars = written[200 - 46 + 31]
-    lengths = [
-        (np.abs(bars.astype(int) - colour).max(axis=1) < 8).sum()
-        for colour in (render.TRAFFIC[0], render.EGO)
-    ]
+    lengths = [(np.abs(bars.astype(int) - colour).max(axis=1) < 8).sum() for colour in (render.TRAFFIC[0], render.EGO)]
     assert lengths[1] / lengths[0] == pytest.approx(3.0, rel=0.1)
     assert np.array_equal(written[40:150], plain[40:150])
 

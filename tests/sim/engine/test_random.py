@@ -13,7 +13,9 @@ DRAWS = 20_000
 
 
 @wp.kernel(enable_backward=False)
-def mixed_draws(rng: wp.array2d(dtype=wp.uint64), layers: wp.array2d(dtype=wp.float64), out: wp.array2d(dtype=wp.float64)):
+def mixed_draws(
+    rng: wp.array2d(dtype=wp.uint64), layers: wp.array2d(dtype=wp.float64), out: wp.array2d(dtype=wp.float64)
+):
     i = wp.tid()
     for k in range(out.shape[1]):
         which = k % 6

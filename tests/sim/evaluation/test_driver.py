@@ -13,9 +13,7 @@ def envs(space, action):
 
 
 META = {"type": "DiscreteMetaAction"}
-BOX = envs(
-    spaces.Box(np.array([-1, -3], np.float32), np.array([1, 5], np.float32)), {"type": "ContinuousAction"}
-)
+BOX = envs(spaces.Box(np.array([-1, -3], np.float32), np.array([1, 5], np.float32)), {"type": "ContinuousAction"})
 
 
 def acts(driver, world, seeds, steps):

@@ -135,8 +135,7 @@ def test_the_real_highway_env_by_hand_and_by_the_runner_agree():
 def test_worker_processes_change_nothing():
     spec = DriverSpec("random", RandomDriver, (3,))
     results = [
-        evaluate(spec, "highway-fast-v0", SHORT, range(4), "highway-env", processes=n, progress=False)
-        for n in (1, 2)
+        evaluate(spec, "highway-fast-v0", SHORT, range(4), "highway-env", processes=n, progress=False) for n in (1, 2)
     ]
     alone, spread = (result.as_dict() for result in results)
     assert alone["n_run"] == 4

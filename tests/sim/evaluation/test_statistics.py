@@ -51,9 +51,7 @@ def test_mean_interval_equals_scipy(n):
     assert estimate.high - estimate.low == pytest.approx(reference[1] - reference[0], rel=2e-3)
 
 
-@pytest.mark.parametrize(
-    ("degrees", "tolerance"), [(1, 1e-12), (2, 1e-12), (3, 2e-3), (10, 5e-6), (199, 1e-9)]
-)
+@pytest.mark.parametrize(("degrees", "tolerance"), [(1, 1e-12), (2, 1e-12), (3, 2e-3), (10, 5e-6), (199, 1e-9)])
 def test_student_quantiles_equal_scipy(degrees, tolerance):
     for probability in (0.6, 0.9, 0.975):
         assert student_t_quantile(probability, degrees) == pytest.approx(
