@@ -15,6 +15,7 @@ from sim.config import require_known
 from sim.engine.drivers import MetaAction
 from sim.engine.state import Kind
 from sim.engine.vehicles import MAX_SPEED, MIN_SPEED
+from sim.scenarios.base import number_pair
 
 ACCELERATION_RANGE = (-5.0, 5.0)  # m/s2
 STEERING_RANGE = (-math.pi / 4, math.pi / 4)  # rad
@@ -43,7 +44,10 @@ class DiscreteMetaAction:
         else:
             self.actions = (MetaAction.LANE_LEFT, MetaAction.IDLE, MetaAction.LANE_RIGHT)
         speeds = config.get("target_speeds")
-        self.target_speeds = np.asarray(TARGET_SPEEDS if speeds is None else speeds, dtype=float)
+        try:
+            self.target_speeds = np.asarray(TARGET_SPEEDS if speeds is None else speeds, dtype=float)
+        except (TypeError, ValueError):
+            self.target_speeds = np.zeros(0)
         if self.target_speeds.ndim != 1 or len(self.target_speeds) < 2 or not (np.diff(self.target_speeds) > 0).all():
             raise ValueError(f"target_speeds is {speeds!r}; it must be at least two rising speeds [m/s]")
         self.space = spaces.Discrete(len(self.actions))
@@ -71,12 +75,12 @@ class ContinuousAction:
         self.clip = config.get("clip", True)
         self.kind = Kind.BICYCLE if config.get("dynamical", False) else Kind.VEHICLE
         self.ranges = (
-            tuple(config.get("acceleration_range") or ACCELERATION_RANGE),
-            tuple(config.get("steering_range") or STEERING_RANGE),
+            number_pair(config.get("acceleration_range") or ACCELERATION_RANGE, "action acceleration_range"),
+            number_pair(config.get("steering_range") or STEERING_RANGE, "action steering_range"),
         )
         # DiscreteAction has no such option, and highway-env swallows it there
         speed_range = config.get("speed_range") if config["type"] == "ContinuousAction" else None
-        self.speed_range = tuple(speed_range) if speed_range else (MIN_SPEED, MAX_SPEED)
+        self.speed_range = number_pair(speed_range or (MIN_SPEED, MAX_SPEED), "action speed_range")
         self.size = 2 if self.longitudinal and self.lateral else 1
         self.space: spaces.Space = spaces.Box(-1.0, 1.0, shape=(self.size,), dtype=np.float32)
 
@@ -99,7 +103,7 @@ class DiscreteAction(ContinuousAction):
     def __init__(self, config: dict[str, Any]) -> None:
         super().__init__(config)
         per_axis = config.get("actions_per_axis", 3)
-        if not isinstance(per_axis, int) or per_axis < 2:
+        if type(per_axis) is not int or per_axis < 2:
             raise ValueError(f"actions_per_axis is {per_axis!r}; it must be an integer of at least 2")
         box = self.space
         axes = np.linspace(box.low, box.high, per_axis).T
@@ -142,14 +146,17 @@ def checked(actions: Any, space: spaces.Space, num_envs: int, device: torch.devi
             raise ValueError(f"actions are on {actions.device}, the environment is on {device}")
     else:
         try:
-            actions = torch.as_tensor(np.asarray(actions), device=device)
-        except TypeError as error:
-            raise TypeError(f"actions must be an array of numbers, not {type(actions).__name__}") from error
+            # a copy, because torch takes neither read-only arrays nor negative strides
+            actions = torch.as_tensor(np.array(actions, order="C"), device=device)
+        except (TypeError, ValueError) as error:
+            raise TypeError(f"actions must be an array of numbers [{num_envs}, ...], not {actions!r:.80}") from error
     shape = (num_envs, *space.shape)
     if tuple(actions.shape) != shape:
         raise ValueError(f"actions have shape {tuple(actions.shape)}; expected {shape}, one action a world")
+    if actions.is_complex():
+        raise TypeError(f"actions are {actions.dtype}; allowed: integers or floats")
     if isinstance(space, spaces.Discrete):
-        if actions.is_floating_point() or actions.dtype in (torch.bool, torch.complex64):
+        if actions.is_floating_point() or actions.dtype == torch.bool:
             raise TypeError(f"actions are {actions.dtype}; a discrete space takes integers 0 to {space.n - 1}")
         actions = actions.long()
         for extreme in (int(actions.min()), int(actions.max())):

@@ -17,6 +17,7 @@ from sim.engine import random
 from sim.engine.drivers import lane_distance
 from sim.engine.state import Kind
 from sim.engine.vehicles import LENGTH, MAX_SPEED
+from sim.scenarios.base import number_pair
 
 PERCEPTION_DISTANCE = 5 * MAX_SPEED  # m
 BEHIND = -2 * LENGTH  # m, how far behind a vehicle is still seen without see_behind
@@ -238,7 +239,10 @@ class Kinematics:
 
     def __init__(self, config: dict[str, Any]) -> None:
         require_known(config, _KEYS, "observation key")
-        self.features = list(config.get("features") or _DEFAULT_FEATURES)
+        features = config.get("features") or _DEFAULT_FEATURES
+        if not isinstance(features, (list, tuple)):
+            raise TypeError(f"observation features is {features!r}; it must be a list of names")
+        self.features = list(features)
         require_known(self.features, [feature.name.lower() for feature in Feature], "observation feature")
         self.rows = config.get("vehicles_count", 5)
         if isinstance(self.rows, bool) or not isinstance(self.rows, int) or self.rows < 1:
@@ -246,7 +250,11 @@ class Kinematics:
         order = config.get("order", "sorted")
         require_known([order], ["sorted", "shuffled"], "observation order")
         self.ranges = config.get("features_range") or {}
+        if not isinstance(self.ranges, dict):
+            raise TypeError(f"observation features_range is {self.ranges!r}; it must be a dict of [low, high]")
         require_known(self.ranges, [feature.name.lower() for feature in Feature], "observation feature")
+        for name, bounds in self.ranges.items():
+            number_pair(bounds, f"observation features_range[{name!r}]", different=True)
         self.flags = {
             "ordered": order == "sorted",
             "absolute": config.get("absolute", False),

@@ -7,7 +7,7 @@ import gymnasium
 import numpy as np
 from gymnasium.vector import AutoresetMode
 
-from sim.config import complete
+from sim.config import complete, require_known
 from sim.render import Hud, Renderer
 from sim.vector import VectorEnv
 
@@ -33,17 +33,17 @@ class Env(gymnasium.Env):
         if render_mode is not None and render_mode not in RENDER_MODES:
             raise ValueError(f"render_mode is {render_mode!r}; allowed: None, {', '.join(RENDER_MODES)}")
         self._id, self._precision = env_id, precision
-        self._changes = dict(config or {})
+        self._changes = {} if config is None else copy.deepcopy(config)
         self.render_mode = render_mode
         self._renderer: Renderer | None = None
-        self._build()
+        self._build(self._changes)
 
-    def _build(self) -> None:
+    def _build(self, changes: dict[str, Any]) -> None:
         self.envs = VectorEnv(
             self._id,
             num_envs=1,
             precision=self._precision,
-            config=self._changes,
+            config=changes,
             autoreset_mode=AutoresetMode.DISABLED,
             threads=1,
         )
@@ -67,11 +67,13 @@ class Env(gymnasium.Env):
     ) -> tuple[np.ndarray, dict[str, Any]]:
         """Start an episode and return (observation, info)."""
         super().reset(seed=seed)
+        require_known(options or {}, ["config"], "reset option")
         if options and "config" in options:
-            changes = self._changes | copy.deepcopy(options["config"])
-            complete(self._id, changes)  # a bad key must not leave a half-changed environment
-            before, self._changes = self.envs, changes
-            self._build()
+            complete(self._id, options["config"])
+            changes = self._changes | copy.deepcopy(options["config"] or {})
+            before = self.envs
+            self._build(changes)  # raises before anything has changed
+            self._changes = changes
             self.close()
             if before.has_reset:  # the stream goes on
                 self.world.rng.copy_(before.world.rng)
@@ -106,7 +108,11 @@ class Env(gymnasium.Env):
             return None
         if self._renderer is None:
             self._renderer = Renderer(
-                self.network, self.config["screen_width"], self.config["screen_height"], self.config["scaling"]
+                self.network,
+                self.config["screen_width"],
+                self.config["screen_height"],
+                self.config["scaling"],
+                tuple(self.config["centering_position"]),
             )
         picture = self._renderer.draw(self.world, 0, Hud(time=float(self.world.time[0])))
         if self.render_mode == "human":

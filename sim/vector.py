@@ -1,6 +1,6 @@
 """Thousands of worlds behind Gymnasium's vector interface, all tensors on one device."""
 
-from collections.abc import Iterator, Sequence
+from collections.abc import Iterable, Iterator, Sequence
 from typing import Any
 
 import gymnasium
@@ -49,8 +49,8 @@ class VectorEnv(gymnasium.vector.VectorEnv):
         autoreset_mode: AutoresetMode | str = AutoresetMode.SAME_STEP,
         threads: int | None = None,
     ) -> None:
-        self.id = env_id.removeprefix("slipstream/")
         self.scenario = scenario(env_id)
+        self.id = env_id.removeprefix("slipstream/")
         self.config = complete(env_id, config)
         if isinstance(num_envs, bool) or not isinstance(num_envs, int) or num_envs < 1:
             raise ValueError(f"num_envs is {num_envs!r}; it must be an integer of at least 1")
@@ -58,6 +58,8 @@ class VectorEnv(gymnasium.vector.VectorEnv):
         self.num_envs = num_envs
         self.precision = precision
         self.device = usable_device(device)
+        if not isinstance(autoreset_mode, AutoresetMode):
+            require_known([autoreset_mode], [mode.value for mode in AutoresetMode], "autoreset_mode")
         self.autoreset_mode = AutoresetMode(autoreset_mode)
         self.metadata = {"autoreset_mode": self.autoreset_mode, "render_modes": []}
         self.render_mode = None
@@ -70,6 +72,8 @@ class VectorEnv(gymnasium.vector.VectorEnv):
         self.network = self.scenario.network(self.config)
         self.world = World.allocate(num_envs, self.scenario.sizes(self.config), self.device, precision)
         self.frames_per_step = int(self.config["simulation_frequency"] // self.config["policy_frequency"])
+        if threads is not None and (type(threads) is not int or threads < 1):
+            raise ValueError(f"threads is {threads!r}; it must be None or an integer of at least 1")
         self._threads = threads or len(usable_cores())
         self.has_reset = False
         self._allocate()
@@ -146,13 +150,19 @@ class VectorEnv(gymnasium.vector.VectorEnv):
             seed: an int seeds world i with `seed + i`; a list seeds each world; None goes on with each world's stream
                 (at the first reset: fresh entropy).
             options: `{"reset_mask": bool [N]}` resets only these worlds.
+
+        Raises:
+            TypeError, ValueError: a seed that is no integer or negative, not one a world, or an unusable mask.
         """
         options = options or {}
         require_known(options, ["reset_mask"], "reset option")
         mask = options.get("reset_mask")
-        mask = self._all if mask is None else torch.as_tensor(mask, dtype=torch.bool, device=self.device)
-        if mask.shape != (self.num_envs,):
-            raise ValueError(f"reset_mask has shape {tuple(mask.shape)}; expected ({self.num_envs},)")
+        mask = self._all if mask is None else torch.as_tensor(mask, device=self.device)
+        if mask.shape != (self.num_envs,) or mask.dtype != torch.bool:
+            found = f"{mask.dtype} of shape {tuple(mask.shape)}"
+            raise ValueError(f"reset_mask is {found}; expected torch.bool of shape ({self.num_envs},)")
+        if not self.has_reset and not bool(mask.all()):
+            raise ValueError("reset_mask leaves worlds out, but the first reset must begin an episode in each")
         if seed is None and not self.has_reset:
             seed = [int(s) for s in np.random.SeedSequence().generate_state(self.num_envs, dtype=np.uint64)]
         if seed is not None:
@@ -166,6 +176,8 @@ class VectorEnv(gymnasium.vector.VectorEnv):
         return copied(self._observation), self._info()
 
     def _seeds(self, seed: int | Sequence[int]) -> list[int]:
+        if isinstance(seed, (bool, str)) or not isinstance(seed, (int, np.integer, Iterable)):
+            raise TypeError(f"seed is {seed!r}; it must be None, an integer or a list of integers")
         seeds = [seed + i for i in range(self.num_envs)] if isinstance(seed, (int, np.integer)) else list(seed)
         if len(seeds) != self.num_envs:
             raise ValueError(f"{len(seeds)} seeds for {self.num_envs} worlds; give one each, or a single int")
@@ -277,8 +289,8 @@ class VectorEnv(gymnasium.vector.VectorEnv):
 def copied(tensor: torch.Tensor) -> torch.Tensor:
     """Return a copy.
 
-    On the CPU by one thread: torch would wake its OpenMP workers, which then spin for milliseconds on the cores that the
-    next launch needs (measured: 5 ms a copy of 200 kB, half the time of a step).
+    On the CPU by one thread: torch would wake its OpenMP workers, which then spin for milliseconds on the cores that
+    the next launch needs (measured: 5 ms a copy of 200 kB, half the time of a step).
     """
     return torch.from_numpy(tensor.numpy().copy()) if tensor.device.type == "cpu" else tensor.clone()
 
@@ -291,7 +303,7 @@ def usable_device(device: str | torch.device) -> torch.device:
     """
     try:
         chosen = torch.device(device)
-    except RuntimeError:
+    except (RuntimeError, TypeError):
         chosen = torch.device("meta")
     if chosen.type == "cuda" and (chosen.index or 0) < torch.cuda.device_count():
         return torch.device("cuda", chosen.index or 0)

@@ -1,7 +1,10 @@
 """What a scenario file must provide, and the config checks they share."""
 
 from abc import ABC, abstractmethod
+from numbers import Real
 from typing import Any, ClassVar
+
+import numpy as np
 
 from sim.engine.network import Network
 from sim.engine.state import Kind
@@ -53,7 +56,7 @@ class Scenario(ABC):
 def traffic_kind(config: dict[str, Any]) -> Kind:
     """Return the driver of the other vehicles that the config names."""
     path = config["other_vehicles_type"]
-    if path not in TRAFFIC_KINDS:
+    if not isinstance(path, str) or path not in TRAFFIC_KINDS:
         raise ValueError(f"config['other_vehicles_type'] is {path!r}; allowed: {', '.join(TRAFFIC_KINDS)}")
     return TRAFFIC_KINDS[path]
 
@@ -65,8 +68,18 @@ def at_least(config: dict[str, Any], key: str, least: int) -> None:
         raise ValueError(f"config[{key!r}] is {value!r}; it must be an integer of at least {least}")
 
 
-def check_range(config: dict[str, Any], key: str) -> None:
-    """Raise ValueError unless a key holds two different numbers."""
-    value = config[key]
-    if len(value) != 2 or value[0] == value[1]:
-        raise ValueError(f"config[{key!r}] is {value!r}; it must be two different numbers [low, high]")
+def is_number(value: Any) -> bool:
+    """Is this a real number (infinity included), and not a bool or NaN?"""
+    return isinstance(value, Real) and not isinstance(value, bool) and value == value
+
+
+def number_pair(value: Any, what: str, different: bool = False) -> tuple[float, float]:
+    """Return `[low, high]` as a tuple.
+
+    Raises:
+        ValueError: not two numbers, or the same number twice where they must be different.
+    """
+    fits = isinstance(value, (list, tuple, np.ndarray)) and len(value) == 2 and all(map(is_number, value))
+    if not fits or (different and value[0] == value[1]):
+        raise ValueError(f"{what} is {value!r}; it must be two {'different ' * different}numbers [low, high]")
+    return tuple(value)

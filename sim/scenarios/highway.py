@@ -13,7 +13,7 @@ from sim.engine.neighbours import sort_along_axis
 from sim.engine.network import Network
 from sim.engine.spawn import clear_world, place_random, randomize_behavior, snap_target_speed
 from sim.engine.state import Kind
-from sim.scenarios.base import Scenario, at_least, check_range, traffic_kind
+from sim.scenarios.base import Scenario, at_least, is_number, number_pair, traffic_kind
 from sim.world import Sizes
 
 SPEED_LIMIT = 30.0  # m/s
@@ -30,7 +30,7 @@ DEFAULTS = {
     "collision_reward": -1,
     "right_lane_reward": 0.1,
     "high_speed_reward": 0.4,
-    "lane_change_reward": 0,
+    "lane_change_reward": 0,  # read nowhere, as in highway-env 1.12.1
     "reward_speed_range": [20, 30],  # m/s
     "normalize_reward": True,
     "offroad_terminal": False,
@@ -154,9 +154,11 @@ class Highway(Scenario):
         at_least(config, "lanes_count", 1)
         at_least(config, "vehicles_count", 0)
         at_least(config, "controlled_vehicles", 1)
-        check_range(config, "reward_speed_range")
+        number_pair(config["reward_speed_range"], "config['reward_speed_range']", different=True)
+        if not is_number(config.get("on_road_reward", 0)):
+            raise ValueError(f"config['on_road_reward'] is {config['on_road_reward']!r}; it must be a number")
         initial, lanes = config["initial_lane_id"], config["lanes_count"]
-        if initial is not None and not (isinstance(initial, int) and 0 <= initial < lanes):
+        if initial is not None and (type(initial) is not int or not 0 <= initial < lanes):
             raise ValueError(f"config['initial_lane_id'] is {initial!r}; allowed: None or 0 to {lanes - 1}")
         for key in ("ego_spacing", "vehicles_density"):
             if not config[key] > 0:
