@@ -9,8 +9,17 @@ from pathlib import Path
 import numpy as np
 import pytest
 
+import sim
 import sim.evaluation.conformance as conformance
-from sim.evaluation.conformance import Episode, compare, first_difference, our_episodes
+from sim.evaluation.conformance import (
+    Episode,
+    compare,
+    first_difference,
+    make_real,
+    our_episodes,
+    random_actions,
+    real_episode,
+)
 from sim.evaluation.statistics import mean_interval, wilson_interval
 from sim.provenance import usable_cores
 from sim.scenarios.highway import DEFAULTS
@@ -18,6 +27,23 @@ from sim.scenarios.highway import DEFAULTS
 FOLDER = Path(__file__).parent
 CONFIGS = json.loads((FOLDER / "configs.json").read_text())
 IDS = ("highway-v0", "highway-fast-v0")
+# What configs.json leaves out.
+MORE_CONFIGS = [
+    {"manual_control": True, "duration": 4.5, "show_trajectories": True, "high_speed_reward": 0.7},
+    {"action": {"type": "ContinuousAction", "clip": False, "acceleration_range": [-2, 6]}, "on_road_reward": 0.3},
+    {"controlled_vehicles": 3, "vehicles_count": 7, "simulation_frequency": 7, "policy_frequency": 3, "duration": 5},
+    {"vehicles_count": 0, "lane_change_reward": -1, "duration": 3, "reward_speed_range": [10, 25]},
+]
+ALL_FEATURES = ["presence", "x", "y", "vx", "vy", "heading", "cos_h", "sin_h", "cos_d", "sin_d"]
+ALL_FEATURES += ["long_off", "lat_off", "ang_off"]
+OBSERVATIONS = [
+    {"features": ALL_FEATURES, "vehicles_count": 30, "see_behind": True},
+    {"features": ALL_FEATURES, "normalize": False, "absolute": True, "observe_intentions": True},
+    {"absolute": True, "clip": False, "features_range": {"x": [0, 500], "y": [-4, 4], "heading": [-1, 2]}},
+    {"order": "shuffled", "vehicles_count": 4, "features": ["x", "vx"]},
+    {"order": "shuffled", "vehicles_count": 25, "see_behind": True, "absolute": True},
+    {"include_obstacles": False, "vehicles_count": 2, "flatten": True},
+]
 SLOWER = 4
 LANE_RIGHT = 2
 
@@ -38,9 +64,81 @@ def test_whole_episodes_are_the_same(device):
     assert result.steps > 60
 
 
-@pytest.mark.parametrize("config", CONFIGS, ids=range(len(CONFIGS)))
+@pytest.mark.parametrize("config", CONFIGS + MORE_CONFIGS, ids=range(len(CONFIGS + MORE_CONFIGS)))
 def test_whole_episodes_of_varied_configs_are_the_same(config, device):
     assert_equal(compare("highway-fast-v0", config, [20, 21], device=str(device)))
+
+
+@pytest.mark.parametrize("options", OBSERVATIONS, ids=range(len(OBSERVATIONS)))
+def test_observations_of_all_options_are_the_same(options, device):
+    config = {"observation": {"type": "Kinematics"} | options, "vehicles_density": 2}
+    env, seeds = make_real("highway-fast-v0", config), [40, 41]
+    played = our_episodes("highway-fast-v0", config, seeds, device=str(device), most=3)
+    for seed, ours in zip(seeds, played, strict=True):
+        assert first_difference(ours, real_episode(env, seed, most=3)) is None
+
+
+@pytest.mark.parametrize("env_id", IDS)
+@pytest.mark.parametrize(
+    "action",
+    [
+        {"type": "DiscreteMetaAction"},
+        {"type": "DiscreteMetaAction", "lateral": False},
+        {"type": "ContinuousAction"},
+        {"type": "ContinuousAction", "longitudinal": False},
+        {"type": "DiscreteAction", "actions_per_axis": 4},
+    ],
+    ids=lambda action: "-".join(map(str, action.values())),
+)
+def test_the_spaces_are_the_same(env_id, action):
+    config = {"action": action, "vehicles_count": 3, "observation": {"type": "Kinematics", "features": ["x", "vy"]}}
+    real, ours = make_real(env_id, config), sim.make_vec(env_id, 2, config=config)
+    assert ours.single_observation_space == real.observation_space
+    assert ours.single_action_space == real.action_space
+    assert ours.observation_space.shape == (2, *real.observation_space.shape)
+    assert ours.observation_space.contains(ours.reset(seed=0)[0].numpy())
+
+
+@pytest.mark.parametrize("env_id", IDS)
+def test_the_default_configs_are_the_same(env_id):
+    real = dict(make_real(env_id, None).config)
+    assert real.pop("offscreen_rendering") is True  # filled in by its constructor
+    ours = dict(sim.make_vec(env_id).config)
+    assert ours.pop("offscreen_rendering") is None
+    assert ours == real
+
+
+def test_one_world_plays_like_the_real_environment():
+    """`reset()` goes on with the stream, and `options` change the config for good, as there."""
+    ours, real = sim.make("highway-fast-v0"), make_real("highway-fast-v0", None)
+    few = {"config": {"lanes_count": 2, "vehicles_count": 5}}
+    for arguments in ({"seed": 7}, {}, {"options": few}, {}, {"seed": 3}):
+        observation, info = ours.reset(**arguments)
+        expected, expected_info = real.reset(**arguments)
+        assert observation.dtype == expected.dtype
+        np.testing.assert_allclose(observation, expected, rtol=0, atol=1e-6)
+        for action in random_actions(real.action_space, 0, 4):
+            observation, reward, terminated, truncated, info = ours.step(action)
+            expected, expected_reward, *ends, expected_info = real.step(action)
+            np.testing.assert_allclose(observation, expected, rtol=0, atol=1e-5)
+            assert reward == pytest.approx(expected_reward, abs=1e-6)
+            assert [terminated, truncated] == ends
+            assert info["rewards"] == pytest.approx(expected_info["rewards"], abs=1e-6)
+            assert info["speed"] == pytest.approx(expected_info["speed"])
+            assert (info["crashed"], info["action"]) == (expected_info["crashed"], expected_info["action"])
+            if terminated:
+                break
+
+
+@pytest.mark.parametrize("clip", [True, False])
+def test_actions_beyond_one_are_clipped_or_not_as_in_the_real_environment(clip):
+    config = {"action": {"type": "ContinuousAction", "clip": clip}, "vehicles_count": 0}
+    ours, real = sim.make("highway-fast-v0", config), make_real("highway-fast-v0", config)
+    ours.reset(seed=0)
+    real.reset(seed=0)
+    for action in ([1.5, -1.25], [-3.0, 0.5], [0.5, 2.0]):
+        action = np.array(action, dtype=np.float32)
+        np.testing.assert_allclose(ours.step(action)[0], real.step(action)[0], rtol=0, atol=1e-5)
 
 
 def test_an_episode_of_the_slow_highway_is_the_same(device):

@@ -1,0 +1,437 @@
+import gymnasium
+import numpy as np
+import pytest
+import torch
+from gymnasium.vector import AutoresetMode
+
+import sim
+
+FAST = "highway-fast-v0"
+STREAM = {"observation": {"type": "Kinematics", "order": "shuffled", "vehicles_count": 7}}  # draws at each observation
+SHORT = {"duration": 4}  # ends come often, both kinds
+NEVER_CRASHES = {"vehicles_count": 0, "duration": 3}
+AT_ONCE = {"duration": 1, "vehicles_density": 8, "ego_spacing": 0.1}  # a crash in the step that reaches the time limit
+
+
+def make(num_envs=1, device="cpu", config=None, **options):
+    return sim.make_vec(FAST, num_envs, device=device, config=config, **options)
+
+
+def actions_of(seeds, steps, device="cpu"):
+    """Random actions [steps, N]; a seed's column does not depend on the other seeds."""
+    columns = [np.random.default_rng(seed).integers(5, size=steps) for seed in seeds]
+    return torch.from_numpy(np.stack(columns, axis=1)).to(device)
+
+
+def play(envs, seeds, steps=60):
+    """Observations [steps + 1, N, K, F], rewards, terminated and truncated [steps, N]."""
+    actions = actions_of(seeds, steps, envs.device)
+    observations, rewards, terminated, truncated = [envs.reset(seed=list(seeds))[0]], [], [], []
+    for t in range(steps):
+        observation, reward, end, cut, _ = envs.step(actions[t])
+        observations.append(observation)
+        rewards.append(reward)
+        terminated.append(end)
+        truncated.append(cut)
+    return [torch.stack(part) for part in (observations, rewards, terminated, truncated)]
+
+
+def assert_same(ours, theirs):
+    for one, other in zip(ours, theirs, strict=True):
+        assert torch.equal(one, other)
+
+
+@pytest.mark.parametrize("precision", ["float32", "float64"])
+@pytest.mark.parametrize("config", [None, STREAM], ids=["default", "shuffled"])
+def test_an_episode_does_not_depend_on_the_batch(precision, config, device):
+    seeds = list(range(500, 1500))
+    batch = play(make(1000, device, config, precision=precision), seeds)
+    assert (batch[2] | batch[3]).sum(0).min() >= 1  # several episodes each
+
+    order = np.random.default_rng(0).permutation(1000)
+    permuted = play(make(1000, device, config, precision=precision), [seeds[i] for i in order])
+    assert_same(permuted, [part[:, order] for part in batch])
+
+    for i in (0, 517, 999):
+        alone = play(make(1, device, config, precision=precision), [seeds[i]])
+        assert_same(alone, [part[:, i : i + 1] for part in batch])
+
+
+@pytest.mark.parametrize("threads", [1, 2, 5])
+def test_an_episode_does_not_depend_on_the_threads(threads, device):
+    seeds = range(300)
+    assert_same(play(make(300, device, threads=threads), seeds), play(make(300, device), seeds))
+
+
+def test_same_step_autoreset(device):
+    """Beside DISABLED worlds that are reset by hand, which never see an autoreset."""
+    envs = make(200, device, SHORT)
+    plain = make(200, device, SHORT, autoreset_mode=AutoresetMode.DISABLED)
+    observation, _ = envs.reset(seed=3)
+    assert torch.equal(observation, plain.reset(seed=3)[0])
+    kinds = set()
+    for actions in actions_of(range(200), 12, device):
+        observation, reward, terminated, truncated, info = envs.step(actions)
+        final, plain_reward, plain_terminated, plain_truncated, final_info = plain.step(actions)
+        done = terminated | truncated
+        kinds |= set(zip(terminated.tolist(), truncated.tolist(), strict=True))
+        assert_same((reward, terminated, truncated), (plain_reward, plain_terminated, plain_truncated))
+        assert torch.equal(info["final_obs"], final)
+        assert torch.equal(info["_final_obs"], done)
+        assert set(info["final_info"]) == set(final_info) == {"speed", "crashed", "rewards", "action"}
+        for name in ("speed", "crashed", "action"):
+            assert torch.equal(info["final_info"][name], final_info[name])
+        for name, term in info["final_info"]["rewards"].items():
+            assert torch.equal(term, final_info["rewards"][name])
+        after = plain.reset(options={"reset_mask": done})[0] if done.any() else final
+        assert torch.equal(observation, after)
+        assert not info["crashed"][done].any()
+        assert torch.equal(info["crashed"], plain.world.crashed[:, 0])
+    assert kinds >= {(False, False), (True, False), (False, True)}
+
+
+def test_next_step_autoreset(device):
+    envs = make(200, device, SHORT, autoreset_mode=AutoresetMode.NEXT_STEP)
+    plain = make(200, device, SHORT, autoreset_mode=AutoresetMode.DISABLED)
+    envs.reset(seed=3)
+    plain.reset(seed=3)
+    done = torch.zeros(200, dtype=torch.bool, device=device)
+    for actions in actions_of(range(200), 14, device):
+        observation, reward, terminated, truncated, info = envs.step(actions)
+        assert "final_obs" not in info
+        before = plain.world.clone()
+        expected, plain_reward, plain_terminated, plain_truncated, _ = plain.step(actions)
+        plain.world.copy_from(before, done)  # an ended world takes no step: its next one resets it
+        if done.any():
+            expected = plain.reset(options={"reset_mask": done})[0]
+        assert torch.equal(observation, expected)
+        assert torch.equal(reward, torch.where(done, 0, plain_reward))
+        assert torch.equal(terminated, plain_terminated & ~done)
+        assert torch.equal(truncated, plain_truncated & ~done)
+        done = terminated | truncated
+
+
+def test_disabled_autoreset_leaves_ended_worlds_alone(device):
+    envs = make(3, device, NEVER_CRASHES, autoreset_mode="Disabled")
+    envs.reset(seed=0)
+    results = [envs.step([1, 1, 1]) for _ in range(5)]
+    assert [bool(r[3].all()) for r in results] == [False, False, True, True, True]
+    assert results[-1][0].isfinite().all() and "final_obs" not in results[-1][4]
+
+
+@pytest.mark.parametrize(
+    "config, expected",
+    [
+        (NEVER_CRASHES, (False, True)),
+        ({"vehicles_density": 8, "ego_spacing": 0.1, "duration": 30}, (True, False)),
+        (AT_ONCE, (True, True)),
+    ],
+)
+def test_terminated_and_truncated_are_apart_and_together(config, expected, device):
+    envs = make(64, device, config)
+    envs.reset(seed=0)
+    faster = torch.full((64,), 3, device=device)
+    ends = set()
+    for _ in range(3):
+        _, _, terminated, truncated, info = envs.step(faster)
+        assert torch.equal(terminated, info["final_info"]["crashed"])
+        ends |= set(zip(terminated.tolist(), truncated.tolist(), strict=True))
+    assert expected in ends
+
+
+@pytest.mark.parametrize("mode", list(AutoresetMode))
+def test_results_are_fresh_tensors(mode, device):
+    """Nothing that a step has returned may change later."""
+    envs = make(100, device, SHORT, autoreset_mode=mode)
+    kept = [tensors(envs.reset(seed=1))]
+    copies = [[tensor.clone() for tensor in kept[0]]]
+    for actions in actions_of(range(100), 8, device):
+        kept.append(tensors(envs.step(actions)))
+        copies.append([tensor.clone() for tensor in kept[-1]])
+    envs.reset(seed=1)
+    for results, expected in zip(kept, copies, strict=True):
+        assert_same(results, expected)
+
+
+def tensors(result):
+    if isinstance(result, torch.Tensor):
+        return [result]
+    values = result.values() if isinstance(result, dict) else result
+    return [tensor for value in values for tensor in tensors(value)]
+
+
+def test_seeds(device):
+    envs = make(4, device)
+    scenes = {seed: make(1, device).reset(seed=seed)[0][0] for seed in range(10, 20)}
+
+    def seeds_of(observation):
+        return [next((s for s, scene in scenes.items() if torch.equal(scene, row)), None) for row in observation]
+
+    assert seeds_of(envs.reset(seed=10)[0]) == [10, 11, 12, 13]
+    assert seeds_of(envs.reset(seed=[19, 10, 10, 12])[0]) == [19, 10, 10, 12]
+    assert seeds_of(envs.reset(seed=np.int64(11))[0]) == [11, 12, 13, 14]
+    mask = torch.tensor([True, False, False, True], device=device)
+    assert seeds_of(envs.reset(seed=[15, 16, 17, 18], options={"reset_mask": mask})[0]) == [15, 12, 13, 18]
+
+
+def test_a_reset_without_a_seed_goes_on_with_the_stream(device):
+    envs, autoreset = make(2, device), make(2, device, {"duration": 1, "vehicles_count": 20})
+    first = envs.reset(seed=5)[0]
+    second = envs.reset()[0]
+    assert not torch.equal(first, second)
+    autoreset.reset(seed=5)
+    assert torch.equal(autoreset.step([1, 1])[0], second)
+    other = make(2, device)
+    other.reset(seed=[5, 77])
+    assert torch.equal(other.reset()[0][0], second[0])
+
+
+def test_a_first_reset_without_a_seed_draws_entropy(device):
+    assert not torch.equal(make(2, device).reset()[0], make(2, device).reset()[0])
+    one = make(2, device).reset()[0]
+    assert not torch.equal(one[0], one[1])
+
+
+def test_a_reset_mask_leaves_the_other_worlds_alone(device):
+    envs = make(6, device)
+    envs.reset(seed=0)
+    for actions in actions_of(range(6), 2, device):
+        envs.step(actions)
+    before = envs.world.clone()
+    mask = torch.tensor([True, False] * 3, device=device)
+    envs.reset(options={"reset_mask": mask})
+    for name, field in envs.world.fields().items():
+        assert torch.equal(field[~mask], before.fields()[name][~mask]), name
+    assert (envs.world.time[mask] == 0).all() and (envs.world.time[~mask] == 2).all()
+
+
+@pytest.mark.parametrize("mode", list(AutoresetMode))
+def test_a_state_dict_goes_on_exactly(mode, device):
+    def follow(envs):
+        return [tensors(envs.step(actions)) for actions in actions_of(range(50, 100), 10, device)]
+
+    envs = make(50, device, SHORT | STREAM, autoreset_mode=mode)
+    play(envs, range(50), 7)
+    state = envs.state_dict()
+    expected = follow(envs)
+    assert not torch.equal(state["rng"], envs.state_dict()["rng"])  # the copy did not go along
+    fresh = make(50, device, SHORT | STREAM, autoreset_mode=mode)
+    fresh.load_state_dict(state)
+    for ours, theirs in zip(follow(fresh), expected, strict=True):
+        assert_same(ours, theirs)
+
+
+@pytest.mark.parametrize("change", ["missing", "worlds", "precision", "vehicles"])
+def test_a_foreign_state_dict_is_refused(change, device):
+    envs = make(3, device)
+    envs.reset(seed=0)
+    state = envs.state_dict()
+    other = {
+        "missing": {},
+        "worlds": {"num_envs": 4},
+        "precision": {"precision": "float64"},
+        "vehicles": {"config": {"vehicles_count": 5}},
+    }[change]
+    if change == "missing":
+        del state["rng"]
+    target = make(**{"num_envs": 3, "device": device} | other)
+    target.reset(seed=1)
+    before = target.state_dict()
+    with pytest.raises(ValueError, match="environment state"):
+        target.load_state_dict(state)
+    for name, tensor in target.state_dict().items():
+        assert torch.equal(tensor, before[name])
+
+
+@pytest.mark.parametrize("config", [SHORT, {"action": {"type": "ContinuousAction"}}, STREAM | {"duration": 4}])
+def test_frames_are_a_step(config, device):
+    stepped, framed = (make(20, device, config) for _ in range(2))
+    stepped.reset(seed=0)
+    framed.reset(seed=0)
+    space = stepped.action_space
+    space.seed(0)
+    for _ in range(8):
+        actions = space.sample()
+        frames = framed.frames(actions)
+        times = []
+        while True:
+            try:
+                next(frames)
+            except StopIteration as end:
+                result = end.value
+                break
+            times.append(framed.world.steps.clone())
+        assert len(times) == stepped.frames_per_step - 1
+        assert all((b - a == 1).all() for a, b in zip(times, times[1:], strict=False))
+        assert_same(tensors(result), tensors(stepped.step(actions)))
+
+
+def test_worlds_are_cloned_selected_and_copied(device):
+    envs = make(6, device)
+    envs.reset(seed=0)
+    start = envs.world.clone()
+    first = [envs.step(actions)[0] for actions in actions_of(range(6), 3, device)]
+    moved = envs.world.clone()
+    assert not torch.equal(moved.x, start.x)
+
+    envs.world.copy_from(start)
+    again = [envs.step(actions)[0] for actions in actions_of(range(6), 3, device)]
+    assert_same(first, again)
+
+    mask = torch.tensor([True, False, False, True, False, False], device=device)
+    envs.world.copy_from(start, mask)
+    assert torch.equal(envs.world.x[mask], start.x[mask]) and torch.equal(envs.world.x[~mask], moved.x[~mask])
+
+    for index in (mask, torch.tensor([5, 0, 0], device=device), slice(2, 4)):
+        chosen = moved.select(index)
+        for name, field in chosen.fields().items():
+            assert torch.equal(field, moved.fields()[name][index]), name
+        chosen.x.zero_()
+    assert torch.equal(moved.time, torch.full_like(moved.time, 3)) and moved.x.abs().min(dim=1).values.max() > 0
+
+
+def test_a_selected_world_goes_on_like_the_original(device):
+    """Branching for tree search: copies of one world in a batch of their own."""
+    envs, search = make(6, device), make(5, device)
+    envs.reset(seed=0)
+    search.reset(seed=9)
+    search.world.copy_from(envs.world.select(torch.full((5,), 3, device=device)))
+    branches = search.step([0, 1, 2, 3, 4])
+    for action in range(5):
+        trial = make(6, device)
+        trial.reset(seed=0)
+        outcome = trial.step(torch.full((6,), action, device=device))
+        assert torch.equal(outcome[4]["final_obs"][3], branches[4]["final_obs"][action])
+        assert outcome[1][3] == branches[1][action]
+
+
+def test_worlds_of_other_sizes_are_not_copied(device):
+    world = make(3, device).world
+    with pytest.raises(ValueError, match="precision float64 into float32"):
+        world.copy_from(make(3, device, precision="float64").world)
+    with pytest.raises(ValueError, match="has shape"):
+        world.copy_from(make(4, device).world)
+
+
+def test_observe_sees_edited_worlds(device):
+    envs = make(3, device)
+    before, _ = envs.reset(seed=0)
+    assert torch.equal(envs.observe(), before)
+    envs.world.speed[1, 0] += 4
+    after = envs.observe()
+    assert torch.equal(after[0], before[0])
+    assert after[1, 0, 3] - before[1, 0, 3] == pytest.approx(4 / 80)  # vx in units of 2 * 40 m/s
+
+
+def test_gymnasium_makes_the_registered_ids(device):
+    envs = gymnasium.make_vec(f"slipstream/{FAST}", num_envs=3, config={"lanes_count": 2}, device=str(device))
+    assert isinstance(envs.unwrapped, sim.VectorEnv)
+    assert envs.unwrapped.config["lanes_count"] == 2 and envs.num_envs == 3
+    direct = make(3, device, {"lanes_count": 2})
+    assert torch.equal(envs.reset(seed=4)[0], direct.reset(seed=4)[0])
+    single = gymnasium.make(f"slipstream/{FAST}", config={"lanes_count": 2})
+    assert isinstance(single.unwrapped, sim.Env)
+    observation, _ = single.reset(seed=4)
+    assert np.allclose(observation, direct.reset(seed=4)[0][0].cpu(), atol=1e-6)
+    for _ in range(3):
+        observation, reward, *_ = single.step(1)
+    assert single.observation_space.contains(observation)
+
+
+def test_a_hundred_thousand_worlds_fit_in_four_gigabytes(device):
+    small, large = (make(n, device) for n in (1, 2001))
+    per_world = (held_bytes(large) - held_bytes(small)) / 2000
+    # a step returns copies of a few of these; a reset of all worlds as many
+    assert per_world * 100_000 * 2 < 4 * 2**30
+    assert per_world > 21 * 64  # 21 vehicles of more than 16 numbers: nothing was forgotten
+
+
+def held_bytes(envs):
+    own = [value for value in vars(envs).values() if isinstance(value, torch.Tensor)]
+    return sum(t.nbytes for t in [*own, *envs.world.buffers.values()])
+
+
+@pytest.mark.parametrize("env_id", ["highway-v0", FAST])
+def test_the_contract_of_the_readme(env_id, device):
+    envs = sim.make_vec(env_id, num_envs=3, device=device)
+    assert (envs.num_envs, envs.device, envs.id, envs.precision) == (3, torch.device(envs.device), env_id, "float32")
+    assert envs.autoreset_mode is AutoresetMode.SAME_STEP
+    assert envs.metadata["autoreset_mode"] is AutoresetMode.SAME_STEP
+    vehicles = envs.config["vehicles_count"] + 1
+    observation, info = envs.reset(seed=0)
+    assert set(info) == {"speed", "crashed", "rewards"}
+    assert observation.shape == (3, 5, 5) and observation.dtype == torch.float32
+    observation, reward, terminated, truncated, info = envs.step([0, 1, 2])
+    assert reward.shape == (3,) and reward.dtype == torch.float32
+    assert ((reward >= 0) & (reward <= 1)).all()
+    assert terminated.dtype == truncated.dtype == torch.bool
+    assert info["speed"].shape == info["crashed"].shape == info["action"].shape == (3,)
+    assert set(info["rewards"]) == {"collision_reward", "right_lane_reward", "high_speed_reward", "on_road_reward"}
+    assert all(tensor.device.type == envs.device.type for tensor in tensors((observation, reward, info)))
+    world = envs.world
+    assert world.x.shape == world.heading.shape == world.kind.shape == (3, vehicles)
+    assert world.ego.tolist() == [[0]] * 3 and world.count.tolist() == [vehicles] * 3
+    assert world.valid.all() and (world.kind[:, 0] == sim.world.Kind.MDP).all()
+    assert (world.time == 1).all() and (world.steps == envs.frames_per_step).all()
+    assert len(envs.network.lanes) == envs.config["lanes_count"]
+
+
+@pytest.mark.parametrize(
+    "options, error, words",
+    [
+        ({"num_envs": 0}, ValueError, "num_envs is 0; it must be an integer of at least 1"),
+        ({"num_envs": 2.0}, ValueError, "num_envs is 2.0"),
+        ({"num_envs": True}, ValueError, "num_envs is True"),
+        ({"precision": "float16"}, ValueError, "unknown precision 'float16'; did you mean 'float64'"),
+        ({"device": "banana"}, ValueError, "device 'banana' is not available; allowed: cpu"),
+        ({"device": "meta"}, ValueError, "device 'meta' is not available; allowed: cpu"),
+        ({"device": None}, ValueError, "device 'None' is not available"),
+        ({"device": "cuda:99"}, ValueError, "device 'cuda:99' is not available; allowed: cpu"),
+        ({"autoreset_mode": "same step"}, ValueError, "unknown autoreset_mode 'same step'; did you mean 'SameStep'"),
+        ({"threads": 0}, ValueError, "threads is 0"),
+    ],
+)
+def test_bad_arguments(options, error, words):
+    with pytest.raises(error) as caught:
+        sim.make_vec(FAST, **{"num_envs": 1} | options)
+    assert words in str(caught.value) and "\n" not in str(caught.value)
+
+
+def test_cuda_where_none_is(monkeypatch):
+    monkeypatch.setattr(torch.cuda, "device_count", lambda: 0)
+    for device in ("cuda", "cuda:0", torch.device("cuda")):
+        with pytest.raises(ValueError, match=r"device 'cuda.*' is not available; allowed: cpu$"):
+            sim.make_vec(FAST, 1, device=device)
+
+
+@pytest.mark.parametrize(
+    "arguments, error, words",
+    [
+        ({"seed": -1}, ValueError, "seed -1 is not a non-negative integer"),
+        ({"seed": 1.5}, TypeError, "seed is 1.5"),
+        ({"seed": True}, TypeError, "seed is True"),
+        ({"seed": "42"}, TypeError, "seed is '42'"),
+        ({"seed": [1, 2]}, ValueError, "2 seeds for 3 worlds"),
+        ({"seed": [1, 2, None]}, ValueError, "seed None is not a non-negative integer"),
+        ({"options": {"reset_mask": [True, False]}}, ValueError, "reset_mask is torch.bool of shape (2,)"),
+        ({"options": {"reset_mask": [0, 2, 1]}}, ValueError, "reset_mask is torch.int64 of shape (3,)"),
+        ({"options": {"resetmask": None}}, ValueError, "unknown reset option 'resetmask'; did you mean 'reset_mask'"),
+    ],
+)
+def test_bad_resets(arguments, error, words, device):
+    envs = make(3, device)
+    envs.reset(seed=0)
+    before = envs.state_dict()
+    with pytest.raises(error) as caught:
+        envs.reset(**arguments)
+    assert words in str(caught.value)
+    for name, tensor in envs.state_dict().items():
+        assert torch.equal(tensor, before[name])
+
+
+def test_step_and_partial_reset_before_the_first_reset(device):
+    envs = make(2, device)
+    with pytest.raises(RuntimeError, match="call reset before step"):
+        envs.step([0, 0])
+    with pytest.raises(ValueError, match="the first reset must begin an episode in each"):
+        envs.reset(seed=0, options={"reset_mask": [True, False]})
