@@ -268,7 +268,7 @@ def load_policy(run_dir: str | Path, device: str | torch.device = "cpu") -> Lear
 
 def build_policy(content: dict[str, Any]) -> networks.ActorCritic | networks.QNetwork:
     """An untrained policy of the shape that `config.json` describes."""
-    spaces = networks.Spaces(**_tuples(content["spaces"]))
+    spaces = networks.stored_spaces(_tuples(content["spaces"]))
     network = networks.Config(**_tuples(content["config"]["network"]))
     generator = torch.Generator().manual_seed(content["config"]["seed"])
     if content["algo"] == "ppo":

@@ -19,6 +19,8 @@ from torch import Tensor, nn
 # The columns of highway-env's Kinematics observation when its config names none.
 KINEMATICS_FEATURES = ("presence", "x", "y", "vx", "vy")
 
+LANE_WIDTH = 4.0  # m, of all lanes of highway-env's straight roads
+
 LOG_2PI = math.log(2.0 * math.pi)
 
 
@@ -26,8 +28,9 @@ LOG_2PI = math.log(2.0 * math.pi)
 class Config:
     """Shape of a network."""
 
-    torso: Literal["mlp", "attention"] = "mlp"
-    """mlp: flattened observation; attention: the ego row attends to all rows (observations [K, F])."""
+    torso: Literal["mlp", "attention", "lanes"] = "mlp"
+    """mlp: flattened observation; attention: the ego row attends to all rows (observations [K, F]); lanes: an MLP over
+    the rows put in order by lane (Kinematics observations)."""
     hidden: tuple[int, ...] = (128, 128)
     """Units of each hidden layer (attention: of the layers that embed one row)."""
     heads: int = 2
@@ -36,6 +39,20 @@ class Config:
     """Non-linearity after each hidden layer."""
     shared: bool = False
     """Whether actor and critic share one torso (actor-critic only)."""
+
+
+@dataclass(frozen=True)
+class LaneColumns:
+    """How to read the lane of a vehicle off a Kinematics observation."""
+
+    x: int
+    """Column of the longitudinal position."""
+    y: int
+    """Column of the lateral position."""
+    pitch: float
+    """Distance of two lanes in units of column y."""
+    absolute: bool
+    """Whether y counts from the road rather than from the ego."""
 
 
 @dataclass(frozen=True)
@@ -54,6 +71,8 @@ class Spaces:
     """Lower bound of each continuous action component."""
     high: tuple[float, ...] = ()
     """Upper bound of each continuous action component."""
+    lane: LaneColumns | None = None
+    """Where lanes can be read from; None if they can't."""
 
 
 def spaces_of(envs: gymnasium.vector.VectorEnv) -> Spaces:
@@ -62,13 +81,20 @@ def spaces_of(envs: gymnasium.vector.VectorEnv) -> Spaces:
     if not isinstance(observation, gymnasium.spaces.Box):
         raise ValueError(f"observation space must be a Box, got {observation}")
     shape = tuple(int(size) for size in observation.shape)
-    presence = _presence_column(getattr(envs, "config", None) or {}) if len(shape) == 2 else None
+    config = (getattr(envs, "config", None) or {}) if len(shape) == 2 else {}
+    presence, lane = _presence_column(config), _lane_columns(config)
     if isinstance(action, gymnasium.spaces.Discrete) and action.start == 0:
-        return Spaces(shape, presence, int(action.n), continuous=False)
+        return Spaces(shape, presence, int(action.n), continuous=False, lane=lane)
     if isinstance(action, gymnasium.spaces.Box) and len(action.shape) == 1 and action.is_bounded():
         low, high = tuple(map(float, action.low)), tuple(map(float, action.high))
-        return Spaces(shape, presence, len(low), continuous=True, low=low, high=high)
+        return Spaces(shape, presence, len(low), continuous=True, low=low, high=high, lane=lane)
     raise ValueError(f"action space must be Discrete from 0 or a bounded one-dimensional Box, got {action}")
+
+
+def stored_spaces(stored: dict[str, Any]) -> Spaces:
+    """Returns the spaces that `dataclasses.asdict` has turned into plain values."""
+    lane = stored.get("lane")
+    return Spaces(**stored | {"lane": LaneColumns(**lane) if lane else None})
 
 
 def _presence_column(env_config: dict[str, Any]) -> int | None:
@@ -77,6 +103,23 @@ def _presence_column(env_config: dict[str, Any]) -> int | None:
         return None
     features = list(observation.get("features") or KINEMATICS_FEATURES)
     return features.index("presence") if "presence" in features else None
+
+
+def _lane_columns(env_config: dict[str, Any]) -> LaneColumns | None:
+    observation = env_config.get("observation", {})
+    features = list(observation.get("features") or KINEMATICS_FEATURES)
+    if observation.get("type") != "Kinematics" or not {"x", "y"} <= set(features):
+        return None
+    pitch = LANE_WIDTH
+    if observation.get("normalize", True):
+        ranges = observation.get("features_range")
+        if ranges and "y" in ranges:
+            pitch = 2 * LANE_WIDTH / (ranges["y"][1] - ranges["y"][0])
+        elif not ranges:
+            if "lanes_count" not in env_config:
+                return None
+            pitch = 1 / env_config["lanes_count"]  # y is divided by LANE_WIDTH * lanes
+    return LaneColumns(features.index("x"), features.index("y"), pitch, bool(observation.get("absolute", False)))
 
 
 def _linear(inputs: int, outputs: int, gain: float, generator: torch.Generator, bias: bool = True) -> nn.Linear:
@@ -197,10 +240,54 @@ class EgoAttention(nn.Module):
         return self.out((self.combine(attended) + ego) * 0.5)
 
 
+class LaneTorso(nn.Module):
+    """Puts the rows into slots by lane, then passes them through fully connected layers.
+
+    Kinematics sorts its rows by distance, so a row is now the car ahead, now one two lanes away, and an MLP must first
+    learn to tell them apart. A slot is a lane beside the ego (`REACH` to either side) and a rank of nearness in it.
+    """
+
+    REACH = 2  # lanes to either side; vehicles further away are left out
+    RANKS = 2  # vehicles kept a lane, nearest first
+    EMPTY_X = 3.0  # standardised distance of a vehicle that is not there: far away
+
+    def __init__(self, config: Config, spaces: Spaces, generator: torch.Generator):
+        super().__init__()
+        if spaces.lane is None or spaces.presence is None or len(spaces.observation) != 2:
+            raise ValueError("the lanes torso needs a Kinematics observation with presence, x and y")
+        self.lane, self.presence = spaces.lane, spaces.presence
+        features = spaces.observation[1]
+        self.slots = (2 * self.REACH + 1) * self.RANKS
+        self.layers = _layers(((self.slots + 1) * features, *config.hidden), config.activation, generator)
+
+    def arrange(self, observation: Tensor, raw: Tensor) -> Tensor:
+        """Standardised and raw [B, K, F] -> [B, slots, F]; empty slots are absent and far away."""
+        lane = self.lane
+        across = raw[:, 1:, lane.y] - (raw[:, :1, lane.y] if lane.absolute else 0.0)
+        beside = (across / lane.pitch).round().long().clamp(-self.REACH - 1, self.REACH + 1) + self.REACH  # [B, K - 1]
+        there = (raw[:, 1:, self.presence] != 0) & (beside >= 0) & (beside <= 2 * self.REACH)
+        same = (beside[:, :, None] == beside[:, None, :]) & there[:, None, :]
+        rank = same.tril(-1).sum(-1)  # rows come nearest first
+        spare = self.slots  # a slot for what is left out
+        slot = torch.where(there & (rank < self.RANKS), beside * self.RANKS + rank, spare)
+        empty = observation.new_zeros(observation.shape[2])
+        empty[lane.x] = self.EMPTY_X
+        arranged = empty.repeat(len(observation), self.slots + 1, 1)
+        rows = observation[:, 1:].clone()
+        rows[:, :, self.presence] = 1.0  # constant among the vehicles that are there, so standardising has made it 0
+        arranged.scatter_(1, slot[:, :, None].expand_as(rows), rows)
+        return arranged[:, :spare]
+
+    def forward(self, observation: Tensor, raw: Tensor) -> Tensor:
+        """[B, K, F] -> [B, D]; `raw` is the observation before standardising."""
+        arranged = self.arrange(observation, raw)
+        return self.layers(torch.cat((observation[:, 0], arranged.flatten(1)), dim=-1))
+
+
 def _torso(config: Config, spaces: Spaces, generator: torch.Generator) -> nn.Module:
     if not config.hidden or min(config.hidden) < 1:
         raise ValueError(f"hidden must name at least one layer of at least one unit, got {list(config.hidden)}")
-    return {"mlp": MlpTorso, "attention": EgoAttention}[config.torso](config, spaces, generator)
+    return {"mlp": MlpTorso, "attention": EgoAttention, "lanes": LaneTorso}[config.torso](config, spaces, generator)
 
 
 class ActorCritic(nn.Module):
@@ -209,7 +296,7 @@ class ActorCritic(nn.Module):
     def __init__(self, config: Config, spaces: Spaces, generator: torch.Generator):
         super().__init__()
         self.spaces = spaces
-        self.standardize = Standardize(spaces.observation, pooled=config.torso == "attention")
+        self.standardize = Standardize(spaces.observation, pooled=config.torso != "mlp")
         width = config.hidden[-1] if config.hidden else 0
         self.actor_torso = _torso(config, spaces, generator)
         self.critic_torso = None if config.shared else _torso(config, spaces, generator)
@@ -279,7 +366,7 @@ class QNetwork(nn.Module):
         super().__init__()
         if spaces.continuous:
             raise ValueError("a Q-network needs discrete actions; train continuous ones with ppo")
-        self.standardize = Standardize(spaces.observation, pooled=config.torso == "attention")
+        self.standardize = Standardize(spaces.observation, pooled=config.torso != "mlp")
         self.torso = _torso(config, spaces, generator)
         self.advantage = _linear(config.hidden[-1], spaces.actions, 1.0, generator)
         self.value = _linear(config.hidden[-1], 1, 1.0, generator) if dueling else None

@@ -35,7 +35,11 @@ class Config:
     horizon: int = 16
     """Steps of every world per iteration."""
     gamma: float = 0.97
-    """Discount per step."""
+    """Discount per step, at the start."""
+    gamma_final: float | None = None
+    """Discount at the end of the budget, reached linearly in the horizon 1 / (1 - gamma); None: constant. A short
+    horizon learns first to drive fast and dodge, a longer one then to avoid what ends badly later; the other way
+    round, caution keeps the learner from ever seeing fast traffic."""
     gae_lambda: float = 0.95
     """Weight of longer returns in the advantage, 0 (one step) .. 1 (whole episode)."""
     learning_rate: float = 1e-3
@@ -75,9 +79,19 @@ def check(config: Config) -> None:
     for name in ("horizon", "epochs", "minibatch_size", "learning_rate", "max_grad_norm", "clip_range"):
         if getattr(config, name) <= 0:
             raise ValueError(f"{name} must be positive, got {getattr(config, name)}")
-    for name in ("gamma", "gae_lambda"):
-        if not 0 <= getattr(config, name) <= 1:
-            raise ValueError(f"{name} must lie in 0 .. 1, got {getattr(config, name)}")
+    for name in ("gamma", "gamma_final", "gae_lambda"):
+        value = getattr(config, name)
+        if value is not None and not 0 <= value <= 1:
+            raise ValueError(f"{name} must lie in 0 .. 1, got {value}")
+    if config.gamma_final is not None and max(config.gamma, config.gamma_final) == 1:
+        raise ValueError("gamma and gamma_final must be below 1 where the discount changes")
+
+
+def discount(config: Config, progress: float) -> float:
+    """The discount at a share `progress` (0 .. 1) of the budget."""
+    if config.gamma_final is None:
+        return config.gamma
+    return 1 - 1 / linear(1 / (1 - config.gamma), 1 / (1 - config.gamma_final), progress)
 
 
 def gae(
@@ -183,8 +197,8 @@ class Learner:
         self.observation = tensors["observation"].to(self.device)
 
     @torch.no_grad()
-    def collect(self, run: Run) -> Samples:
-        """Drives every world for `horizon` steps with the current policy."""
+    def collect(self, run: Run, progress: float) -> Samples:
+        """Drives every world for `horizon` steps with the current policy, `progress` (0 .. 1) into the budget."""
         rollout = self.rollout
         for t in range(self.config.horizon):
             actions, log_probs = self.policy.act(self.observation, self.generator)
@@ -194,9 +208,9 @@ class Learner:
             rollout.final_observations[t] = info["final_obs"]
             rollout.rewards[t], rollout.terminated[t], rollout.truncated[t] = reward, terminated, truncated
             run.record(reward, terminated, truncated, info)
-        return self._samples(rollout)
+        return self._samples(rollout, discount(self.config, progress))
 
-    def _samples(self, rollout: Rollout) -> Samples:
+    def _samples(self, rollout: Rollout, gamma: float) -> Samples:
         seen = torch.cat((rollout.observations, self.observation[None])).flatten(0, 1)
         values = self.policy.value(seen).view(len(rollout.rewards) + 1, -1)  # [T + 1, N]
         values, next_values = values[:-1], values[1:].clone()
@@ -206,7 +220,7 @@ class Learner:
         config = self.config
         rewards = rollout.rewards * config.reward_scale
         ends = (rollout.terminated, rollout.truncated)
-        advantages = gae(rewards, values, next_values, *ends, config.gamma, config.gae_lambda)
+        advantages = gae(rewards, values, next_values, *ends, gamma, config.gae_lambda)
         seen_and_done = (rollout.observations, rollout.actions, rollout.log_probs)
         rows = (*seen_and_done, values, advantages, advantages + values)
         return Samples(*(tensor.flatten(0, 1) for tensor in rows))
@@ -297,6 +311,6 @@ def train(
         run.restore(learner)
         while not run.finished:
             progress = run.progress
-            samples = learner.collect(run)
+            samples = learner.collect(run, progress)
             run.end_iteration(learner, learner.update(samples, progress))
     return checkpoint.LearnedDriver(learner.policy.eval(), description)

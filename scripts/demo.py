@@ -21,7 +21,7 @@ from sim.evaluation.driver import DriverSpec
 from sim.evaluation.report import comparison
 from sim.evaluation.runner import Result, evaluate
 from sim.provenance import provenance, usable_cores
-from sim.recording import frame_rate, make_envs, record_episode, replay
+from sim.recording import frame_rate, make_envs, pictures, record_episode, replay
 from sim.render import Renderer
 from sim.video import write_video
 
@@ -62,8 +62,8 @@ def film(run: Path, seed: int) -> None:
     envs = make_envs(ENV, None, "float32")
     trace = record_episode(choose_driver(run).build("cpu"), envs, seed, "ppo")
     renderer = Renderer(envs.network)
-    images = (renderer.draw(frame.world, 0, frame.hud) for frame in replay(trace, envs))
-    write_video(run / "replay.mp4", tqdm(images, unit="frame", disable=None), frame_rate(envs))
+    images, fps = pictures(renderer, replay(trace, envs), frame_rate(envs))
+    write_video(run / "replay.mp4", tqdm(images, unit="frame", disable=None), fps)
 
 
 def main(arguments: Arguments) -> None:

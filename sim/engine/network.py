@@ -137,7 +137,7 @@ class Network:
         return float(max(gaps.min() / 2 - CLAIM_MARGIN, 0.0)) if len(gaps) else np.inf
 
     def _can_be_swept(self) -> bool:
-        """Is this one road of parallel lanes, so spaced that a vehicle is on its closest lane or the next, never further?"""
+        """Is this one road of parallel lanes, so spaced that a vehicle is on its closest lane or the next?"""
         if len(self.edges) > 1 or self._claim() == 0.0:
             return False
         start, end = self.edges[0]
