@@ -32,6 +32,7 @@ MORE_CONFIGS = [
     {"manual_control": True, "duration": 4.5, "show_trajectories": True, "high_speed_reward": 0.7},
     {"action": {"type": "ContinuousAction", "clip": False, "acceleration_range": [-2, 6]}, "on_road_reward": 0.3},
     {"controlled_vehicles": 3, "vehicles_count": 7, "simulation_frequency": 7, "policy_frequency": 3, "duration": 5},
+    {"neighbour_vehicles_connected_lanes": True},
     {"vehicles_count": 0, "lane_change_reward": -1, "duration": 3, "reward_speed_range": [10, 25]},
 ]
 ALL_FEATURES = ["presence", "x", "y", "vx", "vy", "heading", "cos_h", "sin_h", "cos_d", "sin_d"]
