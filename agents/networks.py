@@ -28,14 +28,14 @@ LOG_2PI = math.log(2.0 * math.pi)
 class Config:
     """Shape of a network."""
 
-    torso: Literal["mlp", "attention", "lanes"] = "mlp"
+    torso: Literal["auto", "mlp", "attention", "lanes"] = "auto"
     """mlp: flattened observation; attention: the ego row attends to all rows (observations [K, F]); lanes: an MLP over
-    the rows put in order by lane (Kinematics observations)."""
-    hidden: tuple[int, ...] = (128, 128)
+    the rows put in order by lane (Kinematics observations); auto: lanes where they can be read, else mlp."""
+    hidden: tuple[int, ...] = (64, 64)
     """Units of each hidden layer (attention: of the layers that embed one row)."""
     heads: int = 2
     """Attention heads (attention only); divides the last number of `hidden`."""
-    activation: Literal["tanh", "relu"] = "tanh"
+    activation: Literal["tanh", "relu"] = "relu"
     """Non-linearity after each hidden layer."""
     shared: bool = False
     """Whether actor and critic share one torso (actor-critic only)."""
@@ -144,23 +144,25 @@ class Standardize(nn.Module):
     """Shifts and scales observations to mean 0 and deviation 1, by the statistics of all that `update` was shown.
 
     highway-env normalises by the range of a feature, not by its spread: lateral speeds fill a hundredth of [-1, 1].
-    With `pooled`, all rows but the ego's share their statistics, as attention must not tell them apart.
+    With `pooled`, all rows but the ego's share their statistics, as attention must not tell them apart. The column
+    `presence` stays as it is.
     """
 
-    LEAST_DEVIATION = 1e-3  # of a constant feature, whose scale says nothing
+    LEAST_DEVIATION = 1e-3  # below it a feature is constant and stays as it is
     LIMIT = 10.0  # deviations beyond which an observation is clipped
 
-    def __init__(self, shape: tuple[int, ...], pooled: bool):
+    def __init__(self, shape: tuple[int, ...], pooled: bool, presence: int | None = None):
         super().__init__()
-        self.pooled = pooled
+        self.pooled, self.presence = pooled, presence
         self.register_buffer("mean", torch.zeros(shape))
         self.register_buffer("variance", torch.ones(shape))
         self.register_buffer("count", torch.zeros((), dtype=torch.float64))
 
     def forward(self, observation: Tensor) -> Tensor:
         """[B, *S] -> [B, *S]."""
-        scale = self.variance.clamp(min=self.LEAST_DEVIATION**2).rsqrt()
-        return ((observation - self.mean) * scale).clamp(-self.LIMIT, self.LIMIT)
+        varies = self.variance > self.LEAST_DEVIATION**2
+        scale = torch.where(varies, self.variance, 1.0).rsqrt()
+        return ((observation - torch.where(varies, self.mean, 0.0)) * scale).clamp(-self.LIMIT, self.LIMIT)
 
     @torch.no_grad()
     def update(self, observation: Tensor) -> None:
@@ -172,6 +174,8 @@ class Standardize(nn.Module):
             variance = torch.cat((variance[:1], pooled.var(0, unbiased=False).expand_as(variance[1:])))
         total = self.count + len(observation)
         share = (len(observation) / total).to(mean.dtype)
+        if self.presence is not None:
+            mean[:, self.presence], variance[:, self.presence] = 0.0, 1.0
         step = mean - self.mean
         between = step.square() * share * (1.0 - share)
         self.variance.copy_(self.variance * (1.0 - share) + variance * share + between)
@@ -186,9 +190,13 @@ class MlpTorso(nn.Module):
         super().__init__()
         self.layers = _layers((math.prod(spaces.observation), *config.hidden), config.activation, generator)
 
-    def forward(self, observation: Tensor, raw: Tensor) -> Tensor:
-        """[B, ...] -> [B, D]; `raw` is the observation before standardising."""
-        return self.layers(observation.flatten(1))
+    def prepare(self, observation: Tensor, raw: Tensor) -> Tensor:
+        """Standardised and raw observation [B, ...] -> the input of `forward`, computed once a sample."""
+        return observation
+
+    def forward(self, inputs: Tensor) -> Tensor:
+        """[B, ...] -> [B, D]."""
+        return self.layers(inputs.flatten(1))
 
 
 class EgoAttention(nn.Module):
@@ -228,12 +236,16 @@ class EgoAttention(nn.Module):
             scores = scores.masked_fill(absent[:, None], -torch.inf)
         return scores.softmax(-1)
 
-    def forward(self, observation: Tensor, raw: Tensor) -> Tensor:
-        """[B, K, F] -> [B, D]; `raw` is the observation before standardising, which tells who is there."""
+    def prepare(self, observation: Tensor, raw: Tensor) -> Tensor:
+        """As `MlpTorso.prepare`."""
+        return observation
+
+    def forward(self, observation: Tensor) -> Tensor:
+        """[B, K, F] -> [B, D]."""
         ego = self.ego(observation[:, 0])
         rows = torch.cat((ego[:, None], self.others(observation[:, 1:])), dim=1)  # [B, K, D]
         batch, _, width = rows.shape
-        mean = torch.bmm(self.weights(raw, ego, rows), rows)  # [B, H, D]
+        mean = torch.bmm(self.weights(observation, ego, rows), rows)  # [B, H, D]
         value = self.value.weight.view(self.heads, -1, width)  # [H, D/H, D]
         attended = torch.bmm(mean.transpose(0, 1), value.transpose(1, 2))  # [H, B, D/H]
         attended = attended.transpose(0, 1).reshape(batch, width)
@@ -260,8 +272,8 @@ class LaneTorso(nn.Module):
         self.slots = (2 * self.REACH + 1) * self.RANKS
         self.layers = _layers(((self.slots + 1) * features, *config.hidden), config.activation, generator)
 
-    def arrange(self, observation: Tensor, raw: Tensor) -> Tensor:
-        """Standardised and raw [B, K, F] -> [B, slots, F]; empty slots are absent and far away."""
+    def prepare(self, observation: Tensor, raw: Tensor) -> Tensor:
+        """Standardised and raw [B, K, F] -> [B, 1 + slots, F], the ego first; empty slots are absent and far away."""
         lane = self.lane
         across = raw[:, 1:, lane.y] - (raw[:, :1, lane.y] if lane.absolute else 0.0)
         beside = (across / lane.pitch).round().long().clamp(-self.REACH - 1, self.REACH + 1) + self.REACH  # [B, K - 1]
@@ -272,22 +284,28 @@ class LaneTorso(nn.Module):
         slot = torch.where(there & (rank < self.RANKS), beside * self.RANKS + rank, spare)
         empty = observation.new_zeros(observation.shape[2])
         empty[lane.x] = self.EMPTY_X
-        arranged = empty.repeat(len(observation), self.slots + 1, 1)
-        rows = observation[:, 1:].clone()
-        rows[:, :, self.presence] = 1.0  # constant among the vehicles that are there, so standardising has made it 0
-        arranged.scatter_(1, slot[:, :, None].expand_as(rows), rows)
-        return arranged[:, :spare]
+        arranged = empty.repeat(len(observation), 1 + self.slots + 1, 1)
+        arranged[:, 0] = observation[:, 0]
+        arranged.scatter_(1, 1 + slot[:, :, None].expand_as(observation[:, 1:]), observation[:, 1:])
+        return arranged[:, : 1 + spare]
 
-    def forward(self, observation: Tensor, raw: Tensor) -> Tensor:
-        """[B, K, F] -> [B, D]; `raw` is the observation before standardising."""
-        arranged = self.arrange(observation, raw)
-        return self.layers(torch.cat((observation[:, 0], arranged.flatten(1)), dim=-1))
+    def forward(self, inputs: Tensor) -> Tensor:
+        """[B, 1 + slots, F] -> [B, D]."""
+        return self.layers(inputs.flatten(1))
+
+
+def _torso_kind(config: Config, spaces: Spaces) -> str:
+    if config.torso != "auto":
+        return config.torso
+    return "lanes" if spaces.lane is not None and spaces.presence is not None else "mlp"
 
 
 def _torso(config: Config, spaces: Spaces, generator: torch.Generator) -> nn.Module:
     if not config.hidden or min(config.hidden) < 1:
         raise ValueError(f"hidden must name at least one layer of at least one unit, got {list(config.hidden)}")
-    return {"mlp": MlpTorso, "attention": EgoAttention, "lanes": LaneTorso}[config.torso](config, spaces, generator)
+    return {"mlp": MlpTorso, "attention": EgoAttention, "lanes": LaneTorso}[_torso_kind(config, spaces)](
+        config, spaces, generator
+    )
 
 
 class ActorCritic(nn.Module):
@@ -296,7 +314,7 @@ class ActorCritic(nn.Module):
     def __init__(self, config: Config, spaces: Spaces, generator: torch.Generator):
         super().__init__()
         self.spaces = spaces
-        self.standardize = Standardize(spaces.observation, pooled=config.torso != "mlp")
+        self.standardize = Standardize(spaces.observation, _torso_kind(config, spaces) != "mlp", spaces.presence)
         width = config.hidden[-1] if config.hidden else 0
         self.actor_torso = _torso(config, spaces, generator)
         self.critic_torso = None if config.shared else _torso(config, spaces, generator)
@@ -307,9 +325,13 @@ class ActorCritic(nn.Module):
             self.register_buffer("low", torch.tensor(spaces.low), persistent=False)
             self.register_buffer("high", torch.tensor(spaces.high), persistent=False)
 
-    def act(self, observation: Tensor, generator: torch.Generator) -> tuple[Tensor, Tensor]:
+    def inputs(self, observation: Tensor) -> Tensor:
+        """What the torsos read of observations [B, *S]: standardised, and put in order."""
+        return self.actor_torso.prepare(self.standardize(observation), observation)
+
+    def act(self, inputs: Tensor, generator: torch.Generator) -> tuple[Tensor, Tensor]:
         """Samples actions, int64 [B] or float [B, A] to be clipped by `bounded`, and log-probabilities [B]."""
-        output = self.actor_head(self.actor_torso(self.standardize(observation), observation))
+        output = self.actor_head(self.actor_torso(inputs))
         if self.spaces.continuous:
             noise = torch.empty_like(output).normal_(generator=generator)
             actions = output + noise * self.log_std.exp()
@@ -326,25 +348,24 @@ class ActorCritic(nn.Module):
 
     def greedy(self, observation: Tensor) -> Tensor:
         """The likeliest action: int64 [B], or the clipped mean [B, A]."""
-        output = self.actor_head(self.actor_torso(self.standardize(observation), observation))
+        output = self.actor_head(self.actor_torso(self.inputs(observation)))
         return self.bounded(output) if self.spaces.continuous else output.argmax(-1)
 
     def scores(self, observation: Tensor) -> tuple[str, Tensor]:
         """A label and a figure per action, [B, A]: its probability, or the mean of each component."""
-        output = self.actor_head(self.actor_torso(self.standardize(observation), observation))
+        output = self.actor_head(self.actor_torso(self.inputs(observation)))
         return ("mean", output) if self.spaces.continuous else ("probability", output.softmax(-1))
 
-    def value(self, observation: Tensor) -> Tensor:
-        """[B]."""
+    def value(self, inputs: Tensor) -> Tensor:
+        """Value of the state, [B]."""
         torso = self.critic_torso if self.critic_torso is not None else self.actor_torso
-        return self.critic_head(torso(self.standardize(observation), observation)).squeeze(-1)
+        return self.critic_head(torso(inputs)).squeeze(-1)
 
-    def evaluate(self, observation: Tensor, actions: Tensor) -> tuple[Tensor, Tensor, Tensor]:
+    def evaluate(self, inputs: Tensor, actions: Tensor) -> tuple[Tensor, Tensor, Tensor]:
         """Log-probability of `actions`, entropy of the policy and value of the state, [B] each."""
-        scaled = self.standardize(observation)
-        hidden = self.actor_torso(scaled, observation)
+        hidden = self.actor_torso(inputs)
         output = self.actor_head(hidden)
-        hidden = hidden if self.critic_torso is None else self.critic_torso(scaled, observation)
+        hidden = hidden if self.critic_torso is None else self.critic_torso(inputs)
         value = self.critic_head(hidden).squeeze(-1)
         if self.spaces.continuous:
             noise = (actions - output) * (-self.log_std).exp()
@@ -366,14 +387,14 @@ class QNetwork(nn.Module):
         super().__init__()
         if spaces.continuous:
             raise ValueError("a Q-network needs discrete actions; train continuous ones with ppo")
-        self.standardize = Standardize(spaces.observation, pooled=config.torso != "mlp")
+        self.standardize = Standardize(spaces.observation, _torso_kind(config, spaces) != "mlp", spaces.presence)
         self.torso = _torso(config, spaces, generator)
         self.advantage = _linear(config.hidden[-1], spaces.actions, 1.0, generator)
         self.value = _linear(config.hidden[-1], 1, 1.0, generator) if dueling else None
 
     def forward(self, observation: Tensor) -> Tensor:
         """[B, ...] -> [B, A]."""
-        hidden = self.torso(self.standardize(observation), observation)
+        hidden = self.torso(self.torso.prepare(self.standardize(observation), observation))
         advantage = self.advantage(hidden)
         if self.value is None:
             return advantage

@@ -18,7 +18,7 @@ from torch.nn.utils import clip_grad_norm_
 from agents import checkpoint, networks
 from agents.run import Run, linear
 
-NUM_ENVS = 1024
+NUM_ENVS = 2048
 """Worlds for which the defaults below are meant."""
 
 
@@ -34,19 +34,20 @@ class Config:
     """Budget in wall-clock seconds; schedules then follow the clock."""
     horizon: int = 16
     """Steps of every world per iteration."""
-    gamma: float = 0.97
+    gamma: float = 0.95
     """Discount per step, at the start."""
     gamma_final: float | None = None
     """Discount at the end of the budget, reached linearly in the horizon 1 / (1 - gamma); None: constant. A short
     horizon learns first to drive fast and dodge, a longer one then to avoid what ends badly later; the other way
     round, caution keeps the learner from ever seeing fast traffic."""
-    gae_lambda: float = 0.95
-    """Weight of longer returns in the advantage, 0 (one step) .. 1 (whole episode)."""
-    learning_rate: float = 1e-3
+    gae_lambda: float = 0.7
+    """Weight of longer returns in the advantage, 0 (one step) .. 1 (whole episode). Rare crashes dominate the variance
+    of long returns, so less than the usual 0.95."""
+    learning_rate: float = 3e-3
     """Adam's step size at the start."""
     anneal_learning_rate: bool = True
     """Whether the step size falls linearly to 0 over the budget."""
-    epochs: int = 4
+    epochs: int = 2
     """Passes over each rollout."""
     minibatch_size: int = 4096
     """Samples per gradient step, at least; rollouts are cut into equal parts."""
@@ -56,9 +57,9 @@ class Config:
     """Change of the value beyond which its loss is flat, in units of return; None: not clipped."""
     value_coef: float = 0.5
     """Weight of the value loss."""
-    entropy_coef: float = 0.01
+    entropy_coef: float = 0.003
     """Weight of the entropy bonus at the start."""
-    entropy_coef_final: float | None = None
+    entropy_coef_final: float | None = 0.0
     """Weight of the entropy bonus at the end of the budget, reached linearly; None: constant."""
     normalize_advantage: bool = True
     """Whether advantages have mean 0 and deviation 1 in each mini-batch."""
@@ -123,6 +124,7 @@ class Rollout(NamedTuple):
     """What the policy did and saw, filled in place by every iteration."""
 
     observations: Tensor  # [T, N, *S]
+    inputs: Tensor  # [T, N, ...], what the network reads of them
     final_observations: Tensor  # [T, N, *S], after the step and before any reset
     actions: Tensor  # [T, N] int64, or [T, N, A] before clipping to the Box
     log_probs: Tensor  # [T, N]
@@ -131,19 +133,21 @@ class Rollout(NamedTuple):
     truncated: Tensor  # [T, N] bool
 
     @classmethod
-    def empty(cls, horizon: int, num_envs: int, spaces: networks.Spaces, device: torch.device) -> "Rollout":
+    def empty(
+        cls, horizon: int, num_envs: int, spaces: networks.Spaces, inputs: torch.Size, device: torch.device
+    ) -> "Rollout":
         def room(*shape: int, dtype: torch.dtype = torch.float32) -> Tensor:
             return torch.zeros(horizon, num_envs, *shape, dtype=dtype, device=device)
 
         actions = room(spaces.actions) if spaces.continuous else room(dtype=torch.int64)
-        seen = (room(*spaces.observation), room(*spaces.observation))
+        seen = (room(*spaces.observation), room(*inputs), room(*spaces.observation))
         return cls(*seen, actions, room(), room(), room(dtype=torch.bool), room(dtype=torch.bool))
 
 
 class Samples(NamedTuple):
     """A rollout as the update reads it: one row a sample."""
 
-    observations: Tensor  # [B, *S]
+    inputs: Tensor  # [B, ...]
     actions: Tensor  # [B] or [B, A]
     log_probs: Tensor  # [B]
     values: Tensor  # [B]
@@ -173,7 +177,8 @@ class Learner:
         self.parameters = list(self.policy.parameters())
         self.optimizer = torch.optim.Adam(self.parameters, lr=config.learning_rate, eps=1e-5, fused=True)
         self.generator = torch.Generator(self.device).manual_seed(config.seed)
-        self.rollout = Rollout.empty(config.horizon, envs.num_envs, self.spaces, self.device)
+        inputs = self.policy.inputs(torch.zeros(1, *self.spaces.observation, device=self.device)).shape[1:]
+        self.rollout = Rollout.empty(config.horizon, envs.num_envs, self.spaces, inputs, self.device)
         self.observation = torch.empty(0, device=self.device)
 
     def reset(self) -> None:
@@ -201,8 +206,9 @@ class Learner:
         """Drives every world for `horizon` steps with the current policy, `progress` (0 .. 1) into the budget."""
         rollout = self.rollout
         for t in range(self.config.horizon):
-            actions, log_probs = self.policy.act(self.observation, self.generator)
-            rollout.observations[t] = self.observation
+            inputs = self.policy.inputs(self.observation)
+            actions, log_probs = self.policy.act(inputs, self.generator)
+            rollout.observations[t], rollout.inputs[t] = self.observation, inputs
             rollout.actions[t], rollout.log_probs[t] = actions, log_probs
             self.observation, reward, terminated, truncated, info = self.envs.step(self.policy.bounded(actions))
             rollout.final_observations[t] = info["final_obs"]
@@ -211,17 +217,18 @@ class Learner:
         return self._samples(rollout, discount(self.config, progress))
 
     def _samples(self, rollout: Rollout, gamma: float) -> Samples:
-        seen = torch.cat((rollout.observations, self.observation[None])).flatten(0, 1)
+        last = self.policy.inputs(self.observation)
+        seen = torch.cat((rollout.inputs, last[None])).flatten(0, 1)
         values = self.policy.value(seen).view(len(rollout.rewards) + 1, -1)  # [T + 1, N]
         values, next_values = values[:-1], values[1:].clone()
         # Where an episode was cut short the next row shows another one: value what was seen before the reset.
         cut = rollout.truncated
-        next_values[cut] = self.policy.value(rollout.final_observations[cut])
+        next_values[cut] = self.policy.value(self.policy.inputs(rollout.final_observations[cut]))
         config = self.config
         rewards = rollout.rewards * config.reward_scale
         ends = (rollout.terminated, rollout.truncated)
         advantages = gae(rewards, values, next_values, *ends, gamma, config.gae_lambda)
-        seen_and_done = (rollout.observations, rollout.actions, rollout.log_probs)
+        seen_and_done = (rollout.inputs, rollout.actions, rollout.log_probs)
         rows = (*seen_and_done, values, advantages, advantages + values)
         return Samples(*(tensor.flatten(0, 1) for tensor in rows))
 
@@ -251,7 +258,7 @@ class Learner:
             if config.target_kl is not None and kl.item() / len(parts) > config.target_kl:
                 break
         # after the epochs, so that within an iteration the policy's ratios see one scale
-        self.policy.standardize.update(samples.observations)
+        self.policy.standardize.update(self.rollout.observations.flatten(0, 1))
         names = ("policy_loss", "value_loss", "entropy", "kl", "clip_fraction")
         metrics = dict(zip(names, (sums / steps).tolist(), strict=True))
         return metrics | {"learning_rate": learning_rate, "entropy_coef": entropy_coef, "epochs": epochs}
@@ -259,7 +266,7 @@ class Learner:
     def _loss(self, batch: Samples, entropy_coef: float) -> tuple[Tensor, Tensor]:
         """The loss of one mini-batch, and its terms for the log (no gradient)."""
         config, low, high = self.config, 1.0 - self.config.clip_range, 1.0 + self.config.clip_range
-        log_probs, entropy, values = self.policy.evaluate(batch.observations, batch.actions)
+        log_probs, entropy, values = self.policy.evaluate(batch.inputs, batch.actions)
         advantages = batch.advantages
         if config.normalize_advantage and len(advantages) > 1:
             advantages = (advantages - advantages.mean()) / (advantages.std() + 1e-8)

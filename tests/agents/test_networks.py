@@ -30,23 +30,23 @@ def test_absent_vehicles_have_no_influence():
     torso = networks.EgoAttention(ATTENTION, KINEMATICS, seeded())
     one, other = kinematics(0, 1, 2), kinematics(0, 1, 2)
     other[:, 3:, 1:] = 7.0
-    torch.testing.assert_close(torso(one, one), torso(other, other), rtol=0, atol=0)
+    torch.testing.assert_close(torso(one), torso(other), rtol=0, atol=0)
     other[:, 2, 1:] = 7.0
-    assert (torso(one, one) - torso(other, other)).abs().max() > 1e-3
+    assert (torso(one) - torso(other)).abs().max() > 1e-3
 
 
 def test_the_order_of_other_vehicles_does_not_matter_but_the_ego_does():
     torso = networks.EgoAttention(ATTENTION, KINEMATICS, seeded())
     observation = kinematics(0, 1, 2, 3)
     shuffled = observation[:, [0, 4, 2, 1, 3]]
-    torch.testing.assert_close(torso(observation, observation), torso(shuffled, shuffled), rtol=1e-5, atol=1e-6)
+    torch.testing.assert_close(torso(observation), torso(shuffled), rtol=1e-5, atol=1e-6)
     swapped = observation[:, [1, 0, 2, 3, 4]]
-    assert (torso(observation, observation) - torso(swapped, swapped)).abs().max() > 1e-3
+    assert (torso(observation) - torso(swapped)).abs().max() > 1e-3
 
 
 def test_an_ego_alone_is_finite():
     torso = networks.EgoAttention(ATTENTION, KINEMATICS, seeded())
-    assert torso(torch.zeros(2, 5, 5), torch.zeros(2, 5, 5)).isfinite().all()
+    assert torso(torch.zeros(2, 5, 5)).isfinite().all()
 
 
 @pytest.mark.parametrize("torso", ["mlp", "attention"])
@@ -74,14 +74,14 @@ def test_attention_equals_torch_attention_over_explicit_keys_and_values():
     )
     merged = attended.transpose(1, 2).reshape(2, 16)
     expected = torso.out((torso.combine(merged) + ego) / 2)
-    torch.testing.assert_close(torso(observation, observation), expected, rtol=1e-5, atol=1e-6)
+    torch.testing.assert_close(torso(observation), expected, rtol=1e-5, atol=1e-6)
 
 
 def test_categorical_probabilities_are_those_of_torch():
     policy = networks.ActorCritic(networks.Config(hidden=(16,)), KINEMATICS, seeded())
     policy.actor_head.weight.data.mul_(200)  # far from uniform
     observation, actions = torch.randn(64, 5, 5), torch.randint(3, (64,))
-    oracle = torch.distributions.Categorical(logits=policy.actor_head(policy.actor_torso(observation, observation)))
+    oracle = torch.distributions.Categorical(logits=policy.actor_head(policy.actor_torso(observation)))
     log_prob, entropy, value = policy.evaluate(observation, actions)
     torch.testing.assert_close(log_prob, oracle.log_prob(actions))
     torch.testing.assert_close(entropy, oracle.entropy())
@@ -105,7 +105,7 @@ def test_gaussian_probabilities_are_those_of_torch():
     policy = networks.ActorCritic(networks.Config(hidden=(16,), shared=True), STEERING, seeded())
     policy.log_std.data.copy_(torch.tensor([-1.0, 0.5]))
     observation = torch.randn(64, 4)
-    mean = policy.actor_head(policy.actor_torso(observation, observation))
+    mean = policy.actor_head(policy.actor_torso(observation))
     oracle = torch.distributions.Normal(mean, torch.tensor([-1.0, 0.5]).exp())
     actions, log_prob = policy.act(observation, seeded())
     torch.testing.assert_close(log_prob, oracle.log_prob(actions).sum(-1))
@@ -119,7 +119,7 @@ def test_gaussian_probabilities_are_those_of_torch():
 def test_dueling_values_are_a_state_value_plus_advantages_of_mean_zero():
     network = networks.QNetwork(networks.Config(hidden=(16,)), KINEMATICS, seeded(), dueling=True)
     observation = torch.randn(8, 5, 5)
-    state_value = network.value(network.torso(observation, observation)).squeeze(-1)
+    state_value = network.value(network.torso(observation)).squeeze(-1)
     torch.testing.assert_close(network(observation).mean(-1), state_value)
 
 
@@ -194,3 +194,39 @@ def test_pooled_statistics_do_not_tell_the_other_rows_apart():
     scaled = standardize(row)
     torch.testing.assert_close(scaled[:, 1:2].expand(1, 3, 2), scaled[:, 1:])
     assert (scaled[:, 0] - scaled[:, 1]).abs().max() > 0.1
+
+
+LANES = networks.Spaces((5, 5), 0, 5, False, lane=networks.LaneColumns(x=1, y=2, pitch=1 / 3, absolute=False))
+
+
+def test_rows_go_to_the_slots_of_their_lanes():
+    """Three lanes are one unit of y apart by a third; the ego is on any of them, and y counts from it."""
+    torso = networks.LaneTorso(networks.Config(torso="lanes", hidden=(8,)), LANES, seeded())
+    ego, same, left, second, third = (
+        [1, 0.5, 0, 0, 0],
+        [1, 0.1, 0.01, 0, 0],
+        [1, 0.2, -0.33, 0, 0],
+        [1, 0.3, 0, 0, 0],
+        [1, 0.4, 0, 0, 0],
+    )
+    raw = torch.tensor([[ego, same, left, second, third]])
+    slots = torso.prepare(raw, raw)[0, 1:]
+    assert slots.shape == (10, 5)
+    # lanes from two to the left to two to the right, two ranks each
+    torch.testing.assert_close(slots[2], raw[0, 2])
+    torch.testing.assert_close(slots[4], raw[0, 1])
+    torch.testing.assert_close(slots[5], raw[0, 3])  # the third in the lane is left out
+    for empty in (0, 1, 3, 6, 7, 8, 9):
+        assert slots[empty, 0] == 0 and slots[empty, 1] == torso.EMPTY_X
+
+
+def test_absent_rows_fill_no_slot():
+    torso = networks.LaneTorso(networks.Config(torso="lanes", hidden=(8,)), LANES, seeded())
+    raw = torch.zeros(1, 5, 5)
+    raw[0, 0, 0] = 1
+    assert (torso.prepare(raw, raw)[0, 1:, 0] == 0).all()
+
+
+def test_the_automatic_torso_reads_lanes_where_it_can():
+    torsos = [networks.ActorCritic(networks.Config(), spaces, seeded()).actor_torso for spaces in (LANES, KINEMATICS)]
+    assert [type(torso) for torso in torsos] == [networks.LaneTorso, networks.MlpTorso]

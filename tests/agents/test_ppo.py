@@ -114,7 +114,7 @@ def test_minibatches_hold_every_sample_once_with_its_fields_together(device):
     assert seen.sort().values.tolist() == list(range(1000))
     assert not torch.equal(seen, number)
     for part in parts:
-        assert torch.equal(part.observations, fields[0][part.actions])
+        assert torch.equal(part.inputs, fields[0][part.actions])
         for i, field in enumerate(part[2:], start=2):
             assert torch.equal(field, part.actions + 0.25 * i)
 
