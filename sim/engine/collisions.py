@@ -33,8 +33,8 @@ def contact(world: Any, w: int, a: int, b: int, dt: Any):
     """Return (intersecting, will_intersect, push x, push y [m]) of two vehicles or objects.
 
     The separating axes are the two of each rectangle; each is tried in both directions because the stretched interval
-    is not symmetric. A push parts two vehicles to a gap of exactly zero, where rounding decides: positions are projected
-    before they are subtracted, as in highway-env, which gives its very answer for vehicles along an axis.
+    is not symmetric. A push parts two vehicles to a gap of exactly zero, where rounding decides: positions are
+    projected before they are subtracted, as in highway-env, which gives its very answer for vehicles along an axis.
     """
     zero = type(dt)(0.0)
     intersecting = bool(True)

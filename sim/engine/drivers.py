@@ -165,12 +165,13 @@ def acceleration_behind(lanes: Any, world: Any, model: Any, w: int, v: int, fron
 def acceleration(lanes: Any, world: Any, model: Any, w: int, reasoner: int, v: int, front: int):
     """Acceleration [m/s2] that `v` would choose behind `front` (-1: none), by the driver model of `reasoner`.
 
-    Zero where there is no vehicle `v`, or it is an object.
+    Zero where there is no vehicle `v`, or it is an object and the reasoner an IDM driver; linear ones don't ask.
     """
     if v < 0:
         return type(model.dt)(0.0)
     if world.cars[w, v].kind >= Kind.OBSTACLE:
-        return type(model.dt)(0.0)
+        if world.cars[w, reasoner].kind == Kind.IDM:
+            return type(model.dt)(0.0)
     free = free_acceleration(lanes, world, model, w, reasoner, v)
     if front < 0:
         return free
@@ -310,11 +311,12 @@ def is_due(world: Any, model: Any, w: int, v: int):
 
 @wp.func
 def decide_all(lanes: Any, world: Any, model: Any, w: int):
-    """First half of every vehicle's `act`: lanes, in list order."""
+    """First half of every vehicle's `act`: lanes, in list order. An MDP vehicle follows the road even when crashed."""
     for v in range(world.rows[w].count):
-        if is_driven(world, w, v):
+        mdp = world.cars[w, v].kind == Kind.MDP
+        if mdp or is_driven(world, w, v):
             follow_road(lanes, world, w, v)
-            if world.cars[w, v].kind != Kind.MDP:
+            if not mdp:
                 if world.cars[w, v].lane != world.cars[w, v].target_lane:
                     if world.cars[w, v].changes_lanes:
                         abort_lane_change(lanes, world, model, w, v, False)

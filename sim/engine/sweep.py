@@ -25,8 +25,10 @@ from sim.engine.state import Kind
 
 
 @wp.func
-def _pass(lanes: Any, world: Any, w: int, v: int):
+def _pass(lanes: Any, world: Any, w: int, v: int, level: bool):
     """Note `v` as the nearest vehicle on the lanes it is on, its own or also one next to it."""
+    if world.cars[w, v].kind == Kind.LANDMARK:
+        return
     y = world.cars[w, v].y
     s = world.cars[w, v].x - lanes.lanes[0].x
     margin = type(y)(MARGIN)
@@ -34,13 +36,24 @@ def _pass(lanes: Any, world: Any, w: int, v: int):
     lateral = y - lanes.lanes[on].y
     if wp.abs(lateral) < lanes.lanes[on].alone:  # too far from the next lanes to be on them
         if lane.on_lane(lanes, on, s, lateral, margin):
-            world.ahead[w, on] = v
+            _note(world, w, v, on, level)
     else:
         for side in range(-1, 2):
             near = on + side
             if near >= 0 and near < lanes.lanes.shape[0]:
                 if lane.on_lane(lanes, near, s, y - lanes.lanes[near].y, margin):
-                    world.ahead[w, near] = v
+                    _note(world, w, v, near, level)
+
+
+@wp.func
+def _note(world: Any, w: int, v: int, on: int, level: bool):
+    """Note `v` as the nearest on a lane, unless it is level with the one noted, which stands later in the list."""
+    if level:
+        noted = world.ahead[w, on]
+        if noted >= 0:
+            if world.cars[w, noted].x == world.cars[w, v].x:
+                return
+    world.ahead[w, on] = v
 
 
 @wp.func
@@ -77,12 +90,14 @@ def act_swept(lanes: Any, world: Any, model: Any, w: int):
     for near in range(lanes.lanes.shape[0]):
         world.ahead[w, near] = -1
     changing = int(0)
+    level = bool(False)
     k = world.rows[w].count - 1
     behind = world.order[w, k]
     while k >= 0:
         v = behind
         k = k - 1
-        level = bool(False)  # equal coordinates count as ahead, and the sweep has not met the one behind yet
+        level_ahead = level
+        level = False  # equal coordinates count as ahead, and the sweep has not met the one behind yet
         if k >= 0:
             behind = world.order[w, k]
             level = world.cars[w, behind].x == world.cars[w, v].x
@@ -107,7 +122,7 @@ def act_swept(lanes: Any, world: Any, model: Any, w: int):
                     if target != current:
                         following = wp.min(following, _behind(world, model, w, v, world.ahead[w, target]))
                 control(lanes, world, model, w, v, following)
-        _pass(lanes, world, w, v)
+        _pass(lanes, world, w, v, level_ahead)
     if changing > 0:
         _act_changing(lanes, world, model, w)
 

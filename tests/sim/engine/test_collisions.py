@@ -53,11 +53,11 @@ def random_pairs(count: int) -> list[Road]:
         if kind == 1:  # parallel, on the next lane or nearly so
             heading = rng.uniform(-0.2, 0.2)
             first.heading = second.heading = heading
-            second.position = first.position + [rng.uniform(-7, 7), rng.uniform(-3, 3)]
+            second.position = first.position + np.array([rng.uniform(-7, 7), rng.uniform(-3, 3)])
         elif kind == 2:  # closing fast along x
             first.heading, second.heading = 0.0, rng.choice([0.0, np.pi])
             first.speed, second.speed = rng.uniform(60, 200), rng.uniform(0, 60)
-            second.position = first.position + [rng.uniform(4, 18), rng.uniform(-2.2, 2.2)]
+            second.position = first.position + np.array([rng.uniform(4, 18), rng.uniform(-2.2, 2.2)])
         elif kind == 3:
             second = Obstacle(Road(NETWORK), [x, y], rng.uniform(-4, 4))
         elif kind == 4:  # standing
@@ -132,8 +132,8 @@ def pile_up(rng: np.random.Generator, turned: float) -> Road:
     return road_with(*things)
 
 
-# A push parts two vehicles by exactly their overlap, and whether the next frame finds them touching is then rounding. Along
-# an axis both sides round alike; across it the comparison ends before the pushes take effect.
+# A push parts two vehicles by exactly their overlap, and whether the next frame finds them touching is then rounding.
+# Along an axis both sides round alike; across it the comparison ends before the pushes take effect.
 @pytest.mark.parametrize(("turned", "frames"), [(0.0, 6), (1.0, 1)], ids=["along x", "turned"])
 def test_pile_ups(turned: float, frames: int, device: torch.device) -> None:
     rng = np.random.default_rng(7)
@@ -157,7 +157,7 @@ def test_last_contact_gives_the_push(device: torch.device) -> None:
 
 
 def test_a_predicted_contact_crashes_one_frame_later(device: torch.device) -> None:
-    """A gap of 1 m closed at 30 m/s: no contact now, one within the frame; the push and the crash come with the next."""
+    """A gap of 1 m closed at 30 m/s: no contact now, one within the frame; push and crash come with the next."""
     roads = [road_with(vehicle(100, 4, 0, 30), vehicle(106.0 + 30 * DT, 4, 0, 0))]
     ours = network_twin(NETWORK)
     world = world_twin(roads, ours, device)
