@@ -79,6 +79,8 @@ class Env(gymnasium.Env):
                 self.world.rng.copy_(before.world.rng)
                 self.envs.has_reset = True
         observation, info = self.envs.reset(seed=None if seed is None else [seed])
+        if self.render_mode == "human":
+            self.render()
         return observation[0].numpy(), _first(info)
 
     def step(self, action: Any) -> tuple[np.ndarray, float, bool, bool, dict[str, Any]]:
@@ -97,7 +99,6 @@ class Env(gymnasium.Env):
             try:
                 next(frames)
             except StopIteration as end:
-                self.render()
                 return end.value
             self.render()
 

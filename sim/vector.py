@@ -208,12 +208,14 @@ class VectorEnv(gymnasium.vector.VectorEnv):
         return self._finish(actions)
 
     def frames(self, actions: Any) -> Iterator[int]:
-        """Like `step`, but yields after every simulation frame but the last; the generator's value is step's result."""
+        """Like `step`, but yields after every simulation frame; the generator's value is step's result.
+
+        The last yield, too, comes before an autoreset: it shows how the episode ended.
+        """
         actions = self._take(actions)
         for frame in range(self.frames_per_step):
             self._programs["frame" if frame else "first frame"]()
-            if frame < self.frames_per_step - 1:
-                yield frame
+            yield frame
         self._programs["judge"]()
         return self._finish(actions)
 

@@ -116,6 +116,26 @@ def test_pictures():
     env.close()
 
 
+def test_a_window_shows_every_frame(monkeypatch):
+    shown = []
+
+    class Window(sim.single.Renderer):
+        def show(self):
+            shown.append(int(env.world.steps[0]))
+
+    monkeypatch.setattr(sim.single, "Renderer", Window)
+    env = sim.make(FAST, render_mode="human")
+    env.reset(seed=0)
+    for _ in range(2):
+        result = env.step(3)
+    assert shown == list(range(11))  # five frames a step
+    plain = sim.make(FAST)
+    plain.reset(seed=0)
+    plain.step(3)
+    assert np.array_equal(result[0], plain.step(3)[0])
+    env.close()
+
+
 def test_a_picture_without_a_render_mode_is_a_warning():
     env = sim.make(FAST)
     env.reset(seed=0)
