@@ -80,7 +80,7 @@ def test_options_change_the_config_for_good():
         ({"config": {"lane_count": 2}}, "unknown config key 'lane_count'; did you mean 'lanes_count'"),
         ({"config": {"observation": {"type": "Kinematic"}}}, "unknown observation type 'Kinematic'"),
         ({"config": {"action": {"type": "DiscreteMetaAction", "laterl": False}}}, "did you mean 'lateral'"),
-        ({"confg": {}}, "unknown reset option 'confg'; did you mean 'config'"),
+        ({"configs": {}}, "unknown reset option 'configs'; did you mean 'config'"),
     ],
 )
 def test_bad_options_change_nothing(options, words):
