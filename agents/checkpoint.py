@@ -23,6 +23,7 @@ import torch
 from torch import Tensor, nn
 
 from agents import networks
+from agents.spaces import Spaces, stored_spaces
 
 CONFIG, POLICY, METRICS = "config.json", "policy.safetensors", "metrics.csv"
 CHECKPOINT, COUNTERS = "checkpoint.safetensors", "checkpoint.json"
@@ -44,7 +45,7 @@ def usable_device(name: str | torch.device) -> torch.device:
     return device
 
 
-def describe(algo: str, config: Any, envs: Any, spaces: networks.Spaces) -> dict[str, Any]:
+def describe(algo: str, config: Any, envs: Any, spaces: Spaces) -> dict[str, Any]:
     """The content of `config.json`: what was trained, on what, with which settings and versions."""
     return {
         "algo": algo,
@@ -268,7 +269,7 @@ def load_policy(run_dir: str | Path, device: str | torch.device = "cpu") -> Lear
 
 def build_policy(content: dict[str, Any]) -> networks.ActorCritic | networks.QNetwork:
     """An untrained policy of the shape that `config.json` describes."""
-    spaces = networks.stored_spaces(_tuples(content["spaces"]))
+    spaces = stored_spaces(_tuples(content["spaces"]))
     network = networks.Config(**_tuples(content["config"]["network"]))
     generator = torch.Generator().manual_seed(content["config"]["seed"])
     if content["algo"] == "ppo":

@@ -20,6 +20,7 @@ from torch.nn.utils import clip_grad_norm_
 from agents import checkpoint, networks
 from agents.replay_buffer import Batch, ReplayBuffer
 from agents.run import Run, linear
+from agents.spaces import spaces_of
 
 NUM_ENVS = 256
 """Worlds for which the defaults below are meant."""
@@ -118,7 +119,7 @@ class Learner:
     def __init__(self, config: Config, envs: Any):
         check(config)
         self.config, self.envs, self.device = config, envs, torch.device(envs.device)
-        self.spaces = networks.spaces_of(envs)
+        self.spaces = spaces_of(envs)
         # Weights are drawn on the CPU, so that they are the same on every device.
         nets = [
             networks.QNetwork(

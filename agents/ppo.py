@@ -17,6 +17,7 @@ from torch.nn.utils import clip_grad_norm_
 
 from agents import checkpoint, networks
 from agents.run import Run, linear
+from agents.spaces import Spaces, spaces_of
 
 NUM_ENVS = 2048
 """Worlds for which the defaults below are meant."""
@@ -133,9 +134,7 @@ class Rollout(NamedTuple):
     truncated: Tensor  # [T, N] bool
 
     @classmethod
-    def empty(
-        cls, horizon: int, num_envs: int, spaces: networks.Spaces, inputs: torch.Size, device: torch.device
-    ) -> "Rollout":
+    def empty(cls, horizon: int, num_envs: int, spaces: Spaces, inputs: torch.Size, device: torch.device) -> "Rollout":
         def room(*shape: int, dtype: torch.dtype = torch.float32) -> Tensor:
             return torch.zeros(horizon, num_envs, *shape, dtype=dtype, device=device)
 
@@ -170,7 +169,7 @@ class Learner:
     def __init__(self, config: Config, envs: Any):
         check(config)
         self.config, self.envs, self.device = config, envs, torch.device(envs.device)
-        self.spaces = networks.spaces_of(envs)
+        self.spaces = spaces_of(envs)
         # Weights are drawn on the CPU, so that they are the same on every device.
         weights = torch.Generator().manual_seed(config.seed)
         self.policy = networks.ActorCritic(config.network, self.spaces, weights).to(self.device)

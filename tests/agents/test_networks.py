@@ -7,11 +7,12 @@ import torch
 from torch.nn import functional
 
 from agents import networks
+from agents.spaces import LaneColumns, Spaces, spaces_of
 from tests.agents.identity import IdentityEnvs
 
 ATTENTION = networks.Config(torso="attention", hidden=(16, 16), heads=2)
-KINEMATICS = networks.Spaces((5, 5), presence=0, actions=3, continuous=False)
-STEERING = networks.Spaces((4,), presence=None, actions=2, continuous=True, low=(-1.0, -1.0), high=(1.0, 1.0))
+KINEMATICS = Spaces((5, 5), presence=0, actions=3, continuous=False)
+STEERING = Spaces((4,), presence=None, actions=2, continuous=True, low=(-1.0, -1.0), high=(1.0, 1.0))
 
 
 def seeded(seed: int = 0) -> torch.Generator:
@@ -138,11 +139,11 @@ def test_the_presence_column_comes_from_the_config():
     envs = IdentityEnvs(2)
     envs.single_observation_space = gymnasium.spaces.Box(-1, 1, (5, 4), np.float32)
     envs.config = {"observation": {"type": "Kinematics", "features": ["x", "y", "presence", "vx"]}}
-    assert networks.spaces_of(envs).presence == 2
+    assert spaces_of(envs).presence == 2
     envs.config = {"observation": {"type": "Kinematics"}}
-    assert networks.spaces_of(envs).presence == 0
+    assert spaces_of(envs).presence == 0
     envs.config = {"observation": {"type": "Kinematics", "features": ["x", "y"]}}
-    assert networks.spaces_of(envs).presence is None
+    assert spaces_of(envs).presence is None
 
 
 @pytest.mark.parametrize(
@@ -169,10 +170,10 @@ def test_unusable_spaces_are_refused():
     envs = IdentityEnvs(2)
     envs.single_action_space = gymnasium.spaces.MultiDiscrete([2, 2])
     with pytest.raises(ValueError, match="action space must be Discrete"):
-        networks.spaces_of(envs)
+        spaces_of(envs)
     envs.single_observation_space = gymnasium.spaces.Discrete(3)
     with pytest.raises(ValueError, match="observation space must be a Box"):
-        networks.spaces_of(envs)
+        spaces_of(envs)
 
 
 def test_standardised_observations_have_mean_zero_and_deviation_one():
@@ -196,7 +197,7 @@ def test_pooled_statistics_do_not_tell_the_other_rows_apart():
     assert (scaled[:, 0] - scaled[:, 1]).abs().max() > 0.1
 
 
-LANES = networks.Spaces((5, 5), 0, 5, False, lane=networks.LaneColumns(x=1, y=2, pitch=1 / 3, absolute=False))
+LANES = Spaces((5, 5), 0, 5, False, lane=LaneColumns(x=1, y=2, pitch=1 / 3, absolute=False))
 
 
 def test_rows_go_to_the_slots_of_their_lanes():

@@ -90,6 +90,7 @@ def test_a_cut_episode_is_valued_by_what_was_seen_before_the_reset(device, monke
     """
     envs = CountingEnvs(device)
     learner = ppo.Learner(ppo.Config(horizon=5, gamma=0.5, gae_lambda=0.0), envs)
+    monkeypatch.setattr(learner.policy, "inputs", lambda observation: observation)  # neither scaled nor clipped
     monkeypatch.setattr(learner.policy, "value", lambda observation: observation[:, 0])
     learner.reset()
 
@@ -97,7 +98,7 @@ def test_a_cut_episode_is_valued_by_what_was_seen_before_the_reset(device, monke
         def record(self, *_):
             pass
 
-    samples = learner.collect(Silent())
+    samples = learner.collect(Silent(), progress=0.0)
     assert samples.values.view(5, 2)[:, 0].tolist() == [0, 1, 100, 101, 200]
     assert samples.returns.view(5, 2)[:, 0].tolist() == [3.5, 4, 53.5, 54, 103.5]
     assert samples.returns.view(5, 2)[:, 1].tolist() == [3.5, 3, 53.5, 3, 103.5]
@@ -187,12 +188,19 @@ def test_schedules_follow_the_budget():
     ppo.train(config, IdentityEnvs(8), show_progress=False, on_iteration=rows.append)
     assert [row["learning_rate"] for row in rows] == pytest.approx([1e-3, 7.5e-4, 5e-4, 2.5e-4])
     assert [row["entropy_coef"] for row in rows] == pytest.approx([0.4, 0.3, 0.2, 0.1])
-    assert [row["epochs"] for row in rows] == [4, 4, 4, 4]
+    assert [row["epochs"] for row in rows] == [config.epochs] * 4
+
+
+def test_the_discount_lengthens_its_horizon_linearly():
+    """From 5 steps (0.8) to 20 (0.95): half way 12.5, a discount of 0.92."""
+    config = ppo.Config(gamma=0.8, gamma_final=0.95)
+    assert [ppo.discount(config, share) for share in (0.0, 0.5, 1.0)] == pytest.approx([0.8, 0.92, 0.95])
+    assert ppo.discount(ppo.Config(gamma=0.8), 0.5) == 0.8
 
 
 def test_a_large_divergence_ends_the_epochs():
     rows: list[dict[str, float]] = []
-    config = dataclasses.replace(SHORT, learning_rate=0.03, target_kl=1e-3, value_clip_range=0.2)
+    config = dataclasses.replace(SHORT, epochs=4, learning_rate=0.03, target_kl=1e-3, value_clip_range=0.2)
     ppo.train(config, IdentityEnvs(8), show_progress=False, on_iteration=rows.append)
     assert max(row["epochs"] for row in rows) < 4
 
