@@ -5,6 +5,11 @@ import os
 import torch
 import warp as wp
 
+# For `wp.func(inline=...)` of functions that run rarely. Where there is CUDA they are compiled out of line: with all
+# inlined, NVRTC needs many minutes for the kernel of a step, so 20 s. The CPU code is faster with all of it inlined.
+# SLIPSTREAM_OUTLINE=1 asks for the same without a GPU (to compile for one ahead of time).
+COLD = False if torch.cuda.is_available() or os.environ.get("SLIPSTREAM_OUTLINE") == "1" else None
+
 
 def _start_warp() -> None:
     """Initialise Warp; without a CUDA device its C++ side would print a warning into every program's error output."""

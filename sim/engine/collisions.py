@@ -11,6 +11,7 @@ from typing import Any
 
 import warp as wp
 
+from sim.engine import COLD
 from sim.engine.neighbours import axis_coordinate, sort_in
 from sim.engine.state import Kind
 from sim.engine.vehicles import LENGTH, OBJECT_SIZE, WIDTH, step_vehicle
@@ -28,7 +29,7 @@ def _interval_gap(low_a: Any, high_a: Any, low_b: Any, high_b: Any):
     return low_a - high_b
 
 
-@wp.func
+@wp.func(inline=COLD)
 def contact(world: Any, w: int, a: int, b: int, dt: Any):
     """Return (intersecting, will_intersect, push x, push y [m]) of two vehicles or objects.
 

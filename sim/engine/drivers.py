@@ -9,6 +9,7 @@ from typing import Any
 
 import warp as wp
 
+from sim.engine import COLD
 from sim.engine import lanes as lane
 from sim.engine.elementary import arcsine, ratio_power
 from sim.engine.neighbours import front_vehicle, rear_vehicle
@@ -74,7 +75,7 @@ def speed_to_index(model: Any, speed: Any):
     return int(wp.clamp(wp.rint(share * type(speed)(last)), type(speed)(0.0), type(speed)(last)))
 
 
-@wp.func
+@wp.func(inline=COLD)
 def apply_meta_action(lanes: Any, world: Any, model: Any, w: int, v: int, action: int):
     """Change an MDP vehicle's target lane or target speed."""
     follow_road(lanes, world, w, v)
@@ -222,7 +223,7 @@ def is_candidate(lanes: Any, world: Any, w: int, v: int, candidate: int):
     return lane.is_reachable_from(lanes, candidate, world.cars[w, v].x, world.cars[w, v].y)
 
 
-@wp.func
+@wp.func(inline=COLD)
 def consider_lane_change(lanes: Any, world: Any, model: Any, w: int, v: int):
     """Let an IDM vehicle on its target lane choose a new one (`change_lane_policy` once its delay is over)."""
     current = world.cars[w, v].lane
@@ -239,7 +240,7 @@ def consider_lane_change(lanes: Any, world: Any, model: Any, w: int, v: int):
         candidate = candidate + 2
 
 
-@wp.func
+@wp.func(inline=COLD)
 def abort_lane_change(lanes: Any, world: Any, model: Any, w: int, v: int, just_decided: bool):
     """Give up a lane change of `v` if another vehicle, ahead and closer than the desired gap, changes to the same lane.
 
@@ -347,7 +348,7 @@ def control(lanes: Any, world: Any, model: Any, w: int, v: int, following: Any):
         world.cars[w, v].slip = lane_following_slip(lanes, world, model, w, v)
 
 
-@wp.func
+@wp.func(inline=COLD)
 def look_ahead(lanes: Any, world: Any, model: Any, w: int, v: int):
     """What the vehicles ahead on the current and the target lane add to the acceleration of `v` [m/s2]."""
     front = front_vehicle(lanes, world, model, w, v, world.cars[w, v].lane)
@@ -358,7 +359,7 @@ def look_ahead(lanes: Any, world: Any, model: Any, w: int, v: int):
     return following
 
 
-@wp.func
+@wp.func(inline=COLD)
 def act_all(lanes: Any, world: Any, model: Any, w: int):
     """`Road.act` on any network."""
     decide_all(lanes, world, model, w)

@@ -13,6 +13,8 @@ from typing import Any
 import numpy as np
 import warp as wp
 
+from sim.engine import COLD
+
 DEFAULT_WIDTH = 4.0  # m
 PI = math.pi
 TWO_PI = 2 * math.pi
@@ -222,7 +224,7 @@ def wrap_to_pi(angle: Any):
     return shifted - full * wp.floor(shifted / full) - type(angle)(PI)
 
 
-@wp.func
+@wp.func(inline=COLD)
 def polyline_pose(lanes: Any, lane: int, x: Any, y: Any):
     """Index of the last pose of a polyline that a point is not behind; pose 0 takes the rest."""
     first = lanes.lanes[lane].pose_first

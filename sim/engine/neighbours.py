@@ -9,6 +9,7 @@ from typing import Any
 
 import warp as wp
 
+from sim.engine import COLD
 from sim.engine import lanes as lane
 from sim.engine.network import MARGIN
 from sim.engine.state import Kind
@@ -134,7 +135,7 @@ def _same_index(lanes: Any, on: int, edge: int):
     return lanes.edges[edge].first + index
 
 
-@wp.func
+@wp.func(inline=COLD)
 def _search_all(lanes: Any, world: Any, w: int, v: int, on: int, s: Any, front: bool, connected: int):
     """Nearest vehicle ahead or behind among all, in list order."""
     best = int(-1)

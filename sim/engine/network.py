@@ -12,6 +12,7 @@ import numpy as np
 import torch
 import warp as wp
 
+from sim.engine import COLD
 from sim.engine import lanes as lane
 from sim.engine.lanes import CircularLane, Lane, LineType, PolyLane, Shape, SineLane, StraightLane
 from sim.engine.state import lane_table
@@ -183,7 +184,7 @@ class Network:
         return edges, nodes, links
 
 
-@wp.func
+@wp.func(inline=COLD)
 def closest_lane(lanes: Any, x: Any, y: Any, heading: Any):
     """Return the lane nearest to a pose, by position [m] plus angle [rad]; the first of equals."""
     best = int(0)
@@ -220,7 +221,7 @@ def _continue_on(lanes: Any, current: int, edge: int, wanted: int, x: Any, y: An
     return best
 
 
-@wp.func
+@wp.func(inline=COLD)
 def next_lane(lanes: Any, world: Any, w: int, v: int, current: int):
     """Return the lane to follow after `current`, with the vehicle's route if it has one; drops finished route steps."""
     edge = lanes.lanes[current].edge

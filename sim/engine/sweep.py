@@ -7,6 +7,7 @@ from typing import Any
 
 import warp as wp
 
+from sim.engine import COLD
 from sim.engine import lanes as lane
 from sim.engine.drivers import (
     LANE_CHANGE_MIN_SPEED,
@@ -127,7 +128,7 @@ def act_swept(lanes: Any, world: Any, model: Any, w: int):
         _act_changing(lanes, world, model, w)
 
 
-@wp.func
+@wp.func(inline=COLD)
 def _act_changing(lanes: Any, world: Any, model: Any, w: int):
     """Act for the vehicles that were changing lanes before this frame, in list order."""
     for v in range(world.rows[w].count):

@@ -8,6 +8,7 @@ from typing import Any
 
 import warp as wp
 
+from sim.engine import COLD
 from sim.engine import lanes as lane
 from sim.engine.elementary import cosine_and_sine
 from sim.engine.network import closest_lane
@@ -140,7 +141,7 @@ def _derivative(heading: Any, speed: Any, lateral_speed: Any, yaw_rate: Any, ste
     )
 
 
-@wp.func
+@wp.func(inline=COLD)
 def move_bicycle(lanes: Any, world: Any, model: Any, w: int, v: int):
     """Advance a dynamical bicycle by one frame, one Runge-Kutta step; it ignores impacts, as highway-env's does."""
     dt = model.dt
