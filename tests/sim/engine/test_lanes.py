@@ -19,7 +19,7 @@ COLUMNS = ("s", "lateral", "x", "y", "heading", "width", "distance", "pose_dista
 FLAGS = ("on", "on_widened", "reachable", "after_end")
 MARGIN = 1.0  # m
 
-CENTER_LINE = [(0.0, 0.0), (10.3, 2.0), (21.0, -1.5), (40.0, 9.0), (44.0, 22.0), (43.0, 40.5)]
+CENTER_LINE = [(0.0, 0.0), (1.1, -0.7), (10.3, 2.0), (21.0, -1.5), (40.0, 9.0), (44.0, 22.0), (43.0, 40.5)]
 LEFT = [(x - 1.0, y - 3.5 - 0.05 * x) for x, y in CENTER_LINE]
 RIGHT = [(x + 2.0, y + 2.4 + 0.1 * y) for x, y in CENTER_LINE]
 
