@@ -203,7 +203,7 @@ def test_frames_of_real_environments(env_id: str, connected: bool, device: torch
         table, model = ours.table(PRECISIONS["float64"], device), model_twin(ours, device, dt, connected=connected)
         frozen = copy.deepcopy(env.road)
         moved = set()
-        for _ in range(1500 // max(len(frozen.vehicles), 10)):
+        for _ in range(2400 // max(len(frozen.vehicles), 10)):
             world = world_twin([frozen], ours, device)
             advance(world, table, model)
             lanes = [v.lane_index for v in frozen.vehicles]
