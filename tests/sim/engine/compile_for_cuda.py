@@ -1,6 +1,6 @@
-"""Compiles every kernel to cubins for the given architectures, without a GPU: compile_for_cuda.py PRECISION FOLDER ARCH...
+"""Compiles every kernel to cubins without a GPU: compile_for_cuda.py PRECISION FOLDER ARCHITECTURE...
 
-Run by test_cuda.py in a process of its own, because which functions are outlined is decided when the engine is imported.
+Run by test_cuda.py in a process of its own: which functions are outlined is decided when the engine is imported.
 """
 
 import sys
