@@ -27,7 +27,7 @@ class Config:
     torso: Literal["auto", "mlp", "attention", "lanes"] = "auto"
     """mlp: flattened observation; attention: the ego row attends to all rows (observations [K, F]); lanes: an MLP over
     the rows put in order by lane (Kinematics observations); auto: lanes where they can be read, else mlp."""
-    hidden: tuple[int, ...] = (64, 64)
+    hidden: tuple[int, ...] = (96, 64)
     """Units of each hidden layer (attention: of the layers that embed one row)."""
     heads: int = 2
     """Attention heads (attention only); divides the last number of `hidden`."""

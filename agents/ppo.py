@@ -35,13 +35,13 @@ class Config:
     """Budget in wall-clock seconds; schedules then follow the clock."""
     horizon: int = 16
     """Steps of every world per iteration."""
-    gamma: float = 0.95
+    gamma: float = 0.97
     """Discount per step, at the start."""
     gamma_final: float | None = None
     """Discount at the end of the budget, reached linearly in the horizon 1 / (1 - gamma); None: constant. A short
     horizon learns first to drive fast and dodge, a longer one then to avoid what ends badly later; the other way
     round, caution keeps the learner from ever seeing fast traffic."""
-    gae_lambda: float = 0.7
+    gae_lambda: float = 0.6
     """Weight of longer returns in the advantage, 0 (one step) .. 1 (whole episode). Rare crashes dominate the variance
     of long returns, so less than the usual 0.95."""
     learning_rate: float = 3e-3

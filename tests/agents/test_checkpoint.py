@@ -127,7 +127,7 @@ def test_a_folder_in_use_is_never_overwritten(run_dir):
         (
             dataclasses.replace(PPO, gamma=0.5),
             IdentityEnvs(8),
-            "another config.gamma: it has 0.95, asked for 0.5",
+            "another config.gamma: it has 0.97, asked for 0.5",
         ),
         (PPO, IdentityEnvs(4), "another env.num_envs: it has 8, asked for 4"),
         (PPO, IdentityEnvs(8, length=5), "another env.config.length"),
