@@ -69,7 +69,7 @@ def film(run: Path, seed: int) -> None:
 def main(arguments: Arguments) -> None:
     """Runs the four stages and prints the table."""
     start, machine, run = time.perf_counter(), provenance(), arguments.out
-    limit, ours, real = (3.0, 8, 2) if arguments.quick else (arguments.time_limit_s, 200, 100)
+    limit, ours, real = (3.0, 8, 2) if arguments.quick else (arguments.time_limit_s, 200, 200)
     make_room(run)
     print(f"1/4 Training PPO on {ENV} for {limit:.0f} s", flush=True)
     envs = sim.make_vec(ENV, num_envs=ppo.NUM_ENVS)
