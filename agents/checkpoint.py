@@ -165,12 +165,6 @@ def restored(config_type: type[ConfigType], stored: dict[str, Any]) -> ConfigTyp
         raise ValueError(f"{CONFIG} holds settings of another version: {error}") from error
 
 
-def run_environment(run_dir: str | Path) -> tuple[str, dict[str, Any]]:
-    """The environment's id and config that a run was trained in."""
-    env = load_config(run_dir)["env"]
-    return env["id"], env["config"]
-
-
 def check_same_run(run_dir: str | Path, description: dict[str, Any]) -> None:
     """ValueError naming the first setting in which a resumption differs from the run in the folder."""
     stored = _flat(load_config(run_dir) | {"versions": {}})

@@ -233,13 +233,11 @@ class VectorEnv(gymnasium.vector.VectorEnv):
         info = self._info(actions)
         done = terminated | truncated
         if self.autoreset_mode is AutoresetMode.SAME_STEP:
-            final = copied(self._observation)
-            observation = final
-            last = info
+            final, last = copied(self._observation), info
             if bool(done.any()):
                 self._reset(done)
-                observation = copied(self._observation)
                 info = self._info(actions)
+            observation = copied(self._observation)
             info |= {"final_obs": final, "_final_obs": done, "final_info": dict(last), "_final_info": done}
             return observation, reward, terminated, truncated, info
         if self.autoreset_mode is AutoresetMode.NEXT_STEP:

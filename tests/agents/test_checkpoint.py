@@ -60,7 +60,8 @@ def test_a_run_folder_says_what_was_trained(trained):
     }
     assert content["config"]["network"]["hidden"] == [8]
     assert content["versions"]["torch"] == torch.__version__.split("+")[0]
-    assert checkpoint.run_environment(run_dir) == ("identity", {"size": 4, "length": 8})
+    env = checkpoint.load_config(run_dir)["env"]
+    assert (env["id"], env["config"]) == ("identity", {"size": 4, "length": 8})
     module = {"ppo": ppo, "dqn": dqn}[content["algo"]]
     assert checkpoint.restored(module.Config, content["config"]) == {"ppo": PPO, "dqn": DQN}[content["algo"]]
     names = {path.name for path in run_dir.iterdir()}
