@@ -30,6 +30,8 @@ class DiscreteMetaAction:
     """Lane changes and target speeds for an MDP vehicle."""
 
     kind = Kind.MDP
+    agents = 1
+    neutral = 1.0  # IDLE, the action that a reset is judged by
     speed_range = (MIN_SPEED, MAX_SPEED)
 
     def __init__(self, config: dict[str, Any]) -> None:
@@ -55,15 +57,20 @@ class DiscreteMetaAction:
         self._codes = torch.tensor([int(action) for action in self.actions], dtype=torch.int32)
 
     def encode(self, actions: torch.Tensor, meta: torch.Tensor, command: torch.Tensor) -> None:
-        """Write actions `[N]` as meta-actions into `meta` `[N, 1]`."""
+        """Write actions `[N]` as meta-actions into the first agent's column of `meta` `[N, C]`."""
         if self._codes.device != meta.device:
             self._codes = self._codes.to(meta.device)
-        torch.index_select(self._codes, 0, actions, out=meta[:, 0])
+        if meta.shape[1] == 1:
+            torch.index_select(self._codes, 0, actions, out=meta[:, 0])
+        else:
+            meta[:, 0] = self._codes[actions]
 
 
 class ContinuousAction:
     """Acceleration and steering in [-1, 1], mapped to their ranges."""
 
+    agents = 1
+    neutral = 0.0
     target_speeds = np.asarray(TARGET_SPEEDS)
     names: tuple[str, ...] = ()
 
@@ -85,9 +92,9 @@ class ContinuousAction:
         self.space: spaces.Space = spaces.Box(-1.0, 1.0, shape=(self.size,), dtype=np.float32)
 
     def encode(self, actions: torch.Tensor, meta: torch.Tensor, command: torch.Tensor) -> None:
-        """Write actions `[N, 1 or 2]` as acceleration [m/s2] and steering [rad] into `command` `[N, 1, 2]`.
+        """Write actions `[N, 1 or 2]` as acceleration [m/s2] and steering [rad] into the first agent's `command`.
 
-        The map is computed in the actions' own precision, as NumPy does it in highway-env.
+        `command` is `[N, C, 2]`. The map is computed in the actions' own precision, as NumPy does it in highway-env.
         """
         if self.clip:
             actions = actions.clamp(-1, 1)
@@ -112,8 +119,28 @@ class DiscreteAction(ContinuousAction):
         self.names = tuple(str(tuple(round(float(a), 3) for a in row)) for row in self._grid)
 
     def encode(self, actions: torch.Tensor, meta: torch.Tensor, command: torch.Tensor) -> None:
-        """Write actions `[N]` as acceleration [m/s2] and steering [rad] into `command` `[N, 1, 2]`."""
+        """Write actions `[N]` as acceleration [m/s2] and steering [rad] into the first agent's `command`."""
         super().encode(self._grid.to(command.device)[actions], meta, command)
+
+
+class MultiAgentAction:
+    """The same kind of action for each controlled vehicle."""
+
+    def __init__(self, config: dict[str, Any], egos: int) -> None:
+        require_known(config, ["type", "action_config"], "action key")
+        self.inner = action_type(config.get("action_config"), egos)
+        if isinstance(self.inner, MultiAgentAction):
+            raise ValueError("a MultiAgentAction can't hold another one")
+        self.agents = egos
+        self.kind, self.neutral = self.inner.kind, self.inner.neutral
+        self.speed_range, self.target_speeds = self.inner.speed_range, self.inner.target_speeds
+        self.names = self.inner.names
+        self.space = spaces.Tuple([self.inner.space] * egos)
+
+    def encode(self, actions: torch.Tensor, meta: torch.Tensor, command: torch.Tensor) -> None:
+        """Write actions `[N, C, ...]` into `meta` `[N, C]` or `command` `[N, C, 2]`."""
+        for agent in range(self.agents):
+            self.inner.encode(actions[:, agent], meta[:, agent:], command[:, agent:])
 
 
 ACTION_TYPES = {
@@ -121,26 +148,34 @@ ACTION_TYPES = {
     "ContinuousAction": ContinuousAction,
     "DiscreteAction": DiscreteAction,
 }
-ActionType = DiscreteMetaAction | ContinuousAction | DiscreteAction
+ActionType = DiscreteMetaAction | ContinuousAction | DiscreteAction | MultiAgentAction
 
 
-def action_type(config: dict[str, Any]) -> ActionType:
-    """Return the action type that `config["action"]` describes.
+def action_type(config: dict[str, Any], egos: int) -> ActionType:
+    """Return the action type that `config["action"]` describes, for a scene of `egos` controlled vehicles.
 
     Raises:
-        ValueError: unknown type or key, or a value out of range.
+        TypeError, ValueError: unknown type or key, or a value out of range.
     """
-    require_known([config.get("type", "(missing)")], ACTION_TYPES, "action type")
+    if not isinstance(config, dict):
+        raise TypeError(f"an action config is {config!r}; it must be a dict")
+    require_known([config.get("type", "(missing)")], [*ACTION_TYPES, "MultiAgentAction"], "action type")
+    if config["type"] == "MultiAgentAction":
+        return MultiAgentAction(config, egos)
     return ACTION_TYPES[config["type"]](config)
 
 
 def checked(actions: Any, space: spaces.Space, num_envs: int, device: torch.device) -> torch.Tensor:
     """Return the actions of all worlds as a tensor on `device`: int64 `[N]`, or floats `[N, size]`.
 
+    For a Tuple space, `[N, C, ...]`: given so, or as one array `[N, ...]` an agent.
+
     Raises:
         TypeError: not an array of numbers, or floats for a discrete space.
         ValueError: wrong shape, wrong device, an action outside the space, NaN.
     """
+    if isinstance(space, spaces.Tuple):
+        return _checked_of_agents(actions, space, num_envs, device)
     if isinstance(actions, torch.Tensor):
         if actions.device != device:
             raise ValueError(f"actions are on {actions.device}, the environment is on {device}")
@@ -168,3 +203,17 @@ def checked(actions: Any, space: spaces.Space, num_envs: int, device: torch.devi
     if not bool(actions.isfinite().all()):
         raise ValueError("actions hold NaN or infinity; allowed: finite numbers, clipped to [-1, 1]")
     return actions
+
+
+def _checked_of_agents(actions: Any, space: spaces.Tuple, num_envs: int, device: torch.device) -> torch.Tensor:
+    """Return the actions of several agents a world as one tensor `[N, C, ...]`."""
+    agents = len(space.spaces)
+    if not isinstance(actions, (list, tuple)):
+        shape = tuple(np.shape(actions)) if not isinstance(actions, torch.Tensor) else tuple(actions.shape)
+        if shape[:2] != (num_envs, agents):
+            raise ValueError(f"actions have shape {shape}; expected ({num_envs}, {agents}, ...) or one array an agent")
+        actions = [actions[:, agent] for agent in range(agents)]
+    if len(actions) != agents:
+        raise ValueError(f"{len(actions)} arrays of actions for {agents} agents; give one array [{num_envs}, ...] each")
+    parts = zip(actions, space.spaces, strict=True)
+    return torch.stack([checked(part, one, num_envs, device) for part, one in parts], dim=1)

@@ -8,6 +8,7 @@ import numpy as np
 from gymnasium.vector import AutoresetMode
 
 from sim.config import complete, require_known
+from sim.observations import Observation, mapped
 from sim.render import Hud, Renderer
 from sim.vector import VectorEnv
 
@@ -64,7 +65,7 @@ class Env(gymnasium.Env):
 
     def reset(
         self, *, seed: int | None = None, options: dict[str, Any] | None = None
-    ) -> tuple[np.ndarray, dict[str, Any]]:
+    ) -> tuple[Any, dict[str, Any]]:
         """Start an episode and return (observation, info)."""
         super().reset(seed=seed)
         require_known(options or {}, ["config"], "reset option")
@@ -81,18 +82,20 @@ class Env(gymnasium.Env):
         observation, info = self.envs.reset(seed=None if seed is None else [seed])
         if self.render_mode == "human":
             self.render()
-        return observation[0].numpy(), _first(info)
+        return _of_first(observation), _first(info)
 
-    def step(self, action: Any) -> tuple[np.ndarray, float, bool, bool, dict[str, Any]]:
-        """Advance by one policy step."""
-        if self.render_mode == "human":
-            result = self._step_in_window(np.asarray(action)[None])
+    def step(self, action: Any) -> tuple[Any, Any, Any, bool, dict[str, Any]]:
+        """Advance by one policy step; where the id rewards each agent, reward and terminated are tuples."""
+        if isinstance(self.action_space, gymnasium.spaces.Tuple):
+            actions = tuple(np.asarray(one)[None] for one in action)
         else:
-            result = self.envs.step(np.asarray(action)[None])
+            actions = np.asarray(action)[None]
+        result = self._step_in_window(actions) if self.render_mode == "human" else self.envs.step(actions)
         observation, reward, terminated, truncated, info = result
-        return observation[0].numpy(), float(reward[0]), bool(terminated[0]), bool(truncated[0]), _first(info)
+        plain = _first({"reward": reward, "terminated": terminated})
+        return _of_first(observation), plain["reward"], plain["terminated"], bool(truncated[0]), _first(info)
 
-    def _step_in_window(self, actions: np.ndarray) -> tuple:
+    def _step_in_window(self, actions: Any) -> tuple:
         """Step frame by frame, showing each."""
         frames = self.envs.frames(actions)
         while True:
@@ -128,13 +131,20 @@ class Env(gymnasium.Env):
         self._renderer = None
 
 
+def _of_first(observation: Observation) -> Any:
+    """Return the only world's observation as NumPy arrays."""
+    return mapped(lambda tensor: tensor[0].numpy(), observation)
+
+
 def _first(info: dict[str, Any]) -> dict[str, Any]:
-    """Return the only world's info as plain values."""
+    """Return the only world's info as plain values; what each agent has as a tuple."""
     plain: dict[str, Any] = {}
     for name, value in info.items():
         if isinstance(value, dict):
             plain[name] = _first(value)
-        else:
+        elif name == "action":
             array = value[0].numpy()
             plain[name] = array if array.ndim else array.item()
+        else:
+            plain[name] = value[0].item() if value.ndim == 1 else tuple(value[0].tolist())
     return plain

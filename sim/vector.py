@@ -1,6 +1,7 @@
 """Thousands of worlds behind Gymnasium's vector interface, all tensors on one device."""
 
 from collections.abc import Iterable, Iterator, Sequence
+from dataclasses import replace
 from typing import Any
 
 import gymnasium
@@ -16,8 +17,10 @@ from sim.engine.launch import Program
 from sim.engine.random import seeded_streams
 from sim.engine.state import PRECISIONS, model_struct
 from sim.engine.step import simulate
-from sim.observations import observation_type
+from sim.engine.ziggurat import ziggurat_table
+from sim.observations import MultiAgentObservation, Observation, Scene, Setting, leaves, mapped, observation_type
 from sim.provenance import usable_cores
+from sim.scenarios.base import Verdict
 from sim.world import World
 
 Info = dict[str, Any]
@@ -26,10 +29,14 @@ Info = dict[str, Any]
 # better, and vehicles exactly on their lane cost no trigonometry. float64 keeps highway-env's asymptotic approach.
 SNAP = {"float32": 1e-2, "float64": 0.0}
 
-# IDMVehicle's, which highway-env keeps as class attributes
-DISTANCE_WANTED = 10.0  # m
-COMFORT_ACC_MAX = 3.0  # m/s2
-COMFORT_ACC_MIN = -5.0  # m/s2
+# IDMVehicle's, which highway-env keeps as class attributes; `Scenario.driver` may give others.
+DRIVER = {
+    "distance_wanted": 10.0,  # m
+    "comfort_acc_max": 3.0,  # m/s2
+    "comfort_acc_min": -5.0,  # m/s2
+}
+REGULATION_FREQUENCY = 2.0  # Hz, of RegulatedRoad
+WARM_UP = 3.0  # s, how long a regulated road has been driven on when an episode begins
 
 
 class VectorEnv(gymnasium.vector.VectorEnv):
@@ -63,79 +70,108 @@ class VectorEnv(gymnasium.vector.VectorEnv):
         self.autoreset_mode = AutoresetMode(autoreset_mode)
         self.metadata = {"autoreset_mode": self.autoreset_mode, "render_modes": []}
         self.render_mode = None
-        self.observation_type = observation_type(self.config["observation"])
-        self.action_type = action_types.action_type(self.config["action"])
+        self.network = self.scenario.network(self.config)
+        sizes = replace(self.scenario.sizes(self.config, self.network), lanes=len(self.network.lanes))
+        self.action_type = action_types.action_type(self.config["action"], sizes.egos)
+        setting = Setting(self.config, self.scenario, self.network, self.action_type, sizes.egos)
+        self.observation_type = observation_type(self.config["observation"], setting)
         self.single_observation_space = self.observation_type.space
         self.single_action_space = self.action_type.space
         self.observation_space = batch_space(self.single_observation_space, num_envs)
         self.action_space = batch_space(self.single_action_space, num_envs)
-        self.network = self.scenario.network(self.config)
-        self.world = World.allocate(num_envs, self.scenario.sizes(self.config), self.device, precision)
+        self.world = World.allocate(num_envs, sizes, self.device, precision)
         self.frames_per_step = int(self.config["simulation_frequency"] // self.config["policy_frequency"])
         if threads is not None and (type(threads) is not int or threads < 1):
             raise ValueError(f"threads is {threads!r}; it must be None or an integer of at least 1")
         self._threads = threads or len(usable_cores())
         self.has_reset = False
-        self._allocate()
-        self._compile()
+        self._allocate(sizes.egos)
+        self._compile(setting)
 
-    def _allocate(self) -> None:
+    def _allocate(self, egos: int) -> None:
         n, real = self.num_envs, self.world.x.dtype
-        flags = {name: torch.zeros(n, dtype=torch.bool, device=self.device) for name in ("reset", "active", "pending")}
-        self._mask, self._active, self._pending = flags["reset"], flags["active"], flags["pending"]
+
+        def zeros(*shape: int, dtype: torch.dtype) -> torch.Tensor:
+            return torch.zeros(n, *shape, dtype=dtype, device=self.device)
+
+        self._mask, self._active, self._pending = (zeros(dtype=torch.bool) for _ in range(3))
         self._all = torch.ones(n, dtype=torch.bool, device=self.device)
-        self._meta = torch.ones(n, 1, dtype=torch.int32, device=self.device)
-        self._command = torch.zeros(n, 1, 2, dtype=real, device=self.device)
-        self._terms = torch.zeros(n, len(self.scenario.rewards), dtype=torch.float64, device=self.device)
-        self._reward = torch.zeros(n, dtype=torch.float64, device=self.device)
-        self._terminated = torch.zeros(n, dtype=torch.bool, device=self.device)
-        self._truncated = torch.zeros(n, dtype=torch.bool, device=self.device)
+        self._meta = torch.ones(n, egos, dtype=torch.int32, device=self.device)
+        self._command = zeros(egos, 2, dtype=real)
+        numbers = sum(int(np.prod(space.shape)) for space in _members(self.single_action_space))
+        self._action = zeros(numbers, dtype=torch.float64)
+        self._neutral = torch.full_like(self._action, self.action_type.neutral)
+        self._judged = {
+            "terms": zeros(len(self.scenario.rewards), dtype=torch.float64),
+            "reward": zeros(dtype=torch.float64),
+            "terminated": zeros(dtype=torch.bool),
+            "truncated": zeros(dtype=torch.bool),
+            "agent_reward": zeros(egos, dtype=torch.float64),
+            "agent_terminated": zeros(egos, dtype=torch.bool),
+            "success": zeros(egos, dtype=torch.bool),
+        }
 
     def _model(self) -> Any:
         model = model_struct(PRECISIONS[self.precision])()
-        model.dt = 1 / self.config["simulation_frequency"]
+        frequency = self.config["simulation_frequency"]
+        model.dt = 1 / frequency
         model.axis_x, model.axis_y = self.network.axis()
         model.snap = SNAP[self.precision]
-        model.distance_wanted = DISTANCE_WANTED
-        model.comfort_acc_max = COMFORT_ACC_MAX
-        model.comfort_acc_min = COMFORT_ACC_MIN
-        model.closing_scale = 1 / (2 * np.sqrt(-COMFORT_ACC_MAX * COMFORT_ACC_MIN))
+        driver = DRIVER | self.scenario.driver
+        for name, value in driver.items():
+            setattr(model, name, value)
+        model.closing_scale = 1 / (2 * np.sqrt(-driver["comfort_acc_max"] * driver["comfort_acc_min"]))
         model.ego_speed_min, model.ego_speed_max = self.action_type.speed_range
         model.connected_lanes = int(bool(self.config["neighbour_vehicles_connected_lanes"]))
-        speeds = self.action_type.target_speeds
-        model.target_speeds = wp.array(speeds, dtype=PRECISIONS[self.precision], device=str(self.device))
+        if self.scenario.regulated:
+            model.regulation_period = int(1 / (1 / frequency) / REGULATION_FREQUENCY)
+            model.regulation_offset = int(WARM_UP * frequency)
+        place = str(self.device)
+        model.target_speeds = wp.array(self.action_type.target_speeds, dtype=PRECISIONS[self.precision], device=place)
+        model.ziggurat = wp.array(ziggurat_table(), dtype=wp.float64, device=place)
         return model
 
-    def _compile(self) -> None:
+    def _compile(self, setting: Setting) -> None:
         """Record the launches of a step and of a reset; Warp compiles the kernels here, or finds them in its cache."""
         real = PRECISIONS[self.precision]
+        family = self.scenario
         lanes, world, model = self.network.table(real, self.device), self.world.struct(), self._model()
-        rules = self.scenario.rules(self.config, self.action_type.kind)
+        rules = family.rules(self.config, self.action_type.kind, self.network, self.device)
         every, masked, active = (wp.from_torch(flag) for flag in (self._all, self._mask, self._active))
-        period = 1 / self.config["policy_frequency"]
-        agents = 0 if self.config["manual_control"] else 1
+        agents = 0 if self.config["manual_control"] else self.action_type.agents
         meta, command = wp.from_torch(self._meta), wp.from_torch(self._command)
+        verdict = Verdict()
+        for name, tensor in self._judged.items():
+            setattr(verdict, name, wp.from_torch(tensor))
 
         def advance(frames: int, agents: int, period: float) -> tuple:
             return simulate, [lanes, world, model, active, agents, meta, command, frames, wp.float64(period)]
 
-        judged = [wp.from_torch(t) for t in (self._terms, self._reward, self._terminated, self._truncated)]
-        judge, judge_masked = (
-            (self.scenario.judge_kernel, [lanes, world, model, rules, mask, *judged]) for mask in (active, masked)
-        )
-        observe, self._observation = self.observation_type.launch(
-            lanes, world, model, active, real, self.num_envs, self.device
-        )
-        observe_all = (observe[0], [every if argument is active else argument for argument in observe[1]])
-        observe_masked = (observe[0], [masked if argument is active else argument for argument in observe[1]])
-        spawn = (self.scenario.spawn_kernel, [lanes, world, model, rules, masked])
+        def judge(mask: Any, action: torch.Tensor) -> tuple:
+            return family.judge_kernel, [lanes, world, model, rules, mask, wp.from_torch(action), verdict]
+
+        scene = Scene(setting, lanes, world, model, self.num_envs, self.device, real)
+        self._observation = self.observation_type.bind(scene)
+        observe = self.observation_type.launches(active)
+        spawn = (family.spawn_kernel, [lanes, world, model, rules, masked])
+        after = [(family.after_kernel, [lanes, world, model, rules, active])] if family.after_kernel else []
+        period = 0.0 if family.observes_first else 1 / self.config["policy_frequency"]
+        if family.observes_first:
+            step = [advance(0, agents, period), *observe, advance(self.frames_per_step, 0, 0.0)]
+            first = [advance(0, agents, period), *observe, advance(1, 0, 0.0)]
+            end = [judge(active, self._action), *after]
+        else:
+            step = [advance(self.frames_per_step, agents, period)]
+            first = [advance(1, agents, period)]
+            end = [judge(active, self._action), *observe, *after]
+        begin = [spawn, judge(masked, self._neutral), *self.observation_type.launches(masked, reset=True)]
         self._programs = {
-            "step": self._program(advance(self.frames_per_step, agents, period), judge, observe),
-            "first frame": self._program(advance(1, agents, period)),
+            "step": self._program(*step, *end),
+            "first frame": self._program(*first),
             "frame": self._program(advance(1, 0, 0.0)),
-            "judge": self._program(judge, observe),
-            "reset": self._program(spawn, judge_masked, observe_masked),
-            "observe": self._program(observe_all),
+            "judge": self._program(*end),
+            "reset": self._program(*begin),
+            "observe": self._program(*self.observation_type.launches(every)),
         }
 
     def _program(self, *launches: tuple) -> Program:
@@ -143,7 +179,7 @@ class VectorEnv(gymnasium.vector.VectorEnv):
 
     def reset(
         self, *, seed: int | Sequence[int] | None = None, options: dict[str, Any] | None = None
-    ) -> tuple[torch.Tensor, Info]:
+    ) -> tuple[Observation, Info]:
         """Start new episodes and return (observation `[N, ...]`, info).
 
         Args:
@@ -173,7 +209,7 @@ class VectorEnv(gymnasium.vector.VectorEnv):
         self.has_reset = True
         self._reset(mask)
         self._pending &= ~mask
-        return copied(self._observation), self._info()
+        return mapped(copied, self._observation), self._info()
 
     def _seeds(self, seed: int | Sequence[int]) -> list[int]:
         if isinstance(seed, (bool, str)) or not isinstance(seed, (int, np.integer, Iterable)):
@@ -191,14 +227,16 @@ class VectorEnv(gymnasium.vector.VectorEnv):
         self._mask.copy_(mask)
         self._programs["reset"]()
 
-    def step(self, actions: Any) -> tuple[torch.Tensor, torch.Tensor, torch.Tensor, torch.Tensor, Info]:
+    def step(self, actions: Any) -> tuple[Observation, torch.Tensor, torch.Tensor, torch.Tensor, Info]:
         """Advance every world by one policy step.
 
         Args:
-            actions: integers `[N]` or floats `[N, size]`, tensor (on `device`) or array.
+            actions: integers `[N]` or floats `[N, size]`, tensor (on `device`) or array; of several agents `[N, C]` or
+                `[N, C, size]`, or one array an agent.
 
         Returns:
-            observation, reward `[N]`, terminated `[N]`, truncated `[N]`, info; fresh tensors each step.
+            observation, reward `[N]`, terminated `[N]`, truncated `[N]`, info; fresh tensors each step. Where the id
+            rewards each agent, reward and terminated are `[N, C]`; an autoreset follows the world's end, as always.
 
         Raises:
             TypeError, ValueError: actions of the wrong type, shape or device, outside the space, or NaN.
@@ -224,46 +262,60 @@ class VectorEnv(gymnasium.vector.VectorEnv):
             raise RuntimeError("call reset before step")
         actions = action_types.checked(actions, self.single_action_space, self.num_envs, self.device)
         self.action_type.encode(actions, self._meta, self._command)
+        self._action.copy_(actions.view(self.num_envs, -1))
         torch.logical_not(self._pending, out=self._active)
         return actions
 
-    def _finish(self, actions: torch.Tensor) -> tuple[torch.Tensor, torch.Tensor, torch.Tensor, torch.Tensor, Info]:
-        reward = self._reward.to(self.world.x.dtype, copy=True)
-        terminated, truncated = copied(self._terminated), copied(self._truncated)
+    def _finish(self, actions: torch.Tensor) -> tuple[Observation, torch.Tensor, torch.Tensor, torch.Tensor, Info]:
+        ended, truncated = copied(self._judged["terminated"]), copied(self._judged["truncated"])
+        reward, terminated = self._judged["reward"], ended
+        if self.scenario.per_agent:
+            reward, terminated = self._judged["agent_reward"], copied(self._judged["agent_terminated"])
+        reward = reward.to(self.world.x.dtype, copy=True)
+        if self.scenario.max_episode_steps is not None:
+            truncated |= self.world.steps >= self.scenario.max_episode_steps * self.frames_per_step
         info = self._info(actions)
-        done = terminated | truncated
+        done = ended | truncated
         if self.autoreset_mode is AutoresetMode.SAME_STEP:
-            final, last = copied(self._observation), info
+            final, last = mapped(copied, self._observation), info
             if bool(done.any()):
                 self._reset(done)
                 info = self._info(actions)
-            observation = copied(self._observation)
+            observation = mapped(copied, self._observation)
             info |= {"final_obs": final, "_final_obs": done, "final_info": dict(last), "_final_info": done}
             return observation, reward, terminated, truncated, info
         if self.autoreset_mode is AutoresetMode.NEXT_STEP:
             begun = self._pending.clone()
             if bool(begun.any()):
                 self._reset(begun)
-                reward = torch.where(begun, 0, reward)
-                terminated &= ~begun
-                truncated &= ~begun
+                reward[begun] = 0.0
+                terminated[begun] = False
+                truncated[begun] = False
                 info = self._info(actions)
             self._pending.copy_(done & ~begun)
-        return copied(self._observation), reward, terminated, truncated, info
+        return mapped(copied, self._observation), reward, terminated, truncated, info
 
     def _info(self, actions: torch.Tensor | None = None) -> Info:
-        ego = self.world.ego[:, :1].long()
+        ego, judged = self.world.ego[:, :1].long(), self._judged
         info = {
             "speed": self.world.speed.gather(1, ego)[:, 0],
             "crashed": self.world.crashed.gather(1, ego)[:, 0],
-            "rewards": {name: self._terms[:, i].clone() for i, name in enumerate(self.scenario.rewards)},
         }
+        if self.scenario.rewards:
+            info["rewards"] = {name: judged["terms"][:, i].clone() for i, name in enumerate(self.scenario.rewards)}
+        if "agents_rewards" in self.scenario.reports:
+            info["agents_rewards"] = judged["agent_reward"].to(self.world.x.dtype, copy=True)
+            info["agents_terminated"] = copied(judged["agent_terminated"])
+        if "is_success" in self.scenario.reports:
+            of_all = isinstance(self.observation_type, MultiAgentObservation)  # highway-env gives a tuple then
+            info["is_success"] = judged["success"].clone() if of_all else judged["success"][:, 0].clone()
         return info if actions is None else info | {"action": actions}
 
     def state_dict(self) -> dict[str, torch.Tensor]:
         """Return copies of all tensors that decide what happens next."""
         kept = {name: buffer.clone() for name, buffer in self.world.buffers.items()}
-        return kept | {"pending": self._pending.clone(), "observation": self._observation.clone()}
+        seen = {name: tensor.clone() for name, tensor in leaves(self._observation).items()}
+        return kept | {"pending": self._pending.clone()} | seen
 
     def load_state_dict(self, state: dict[str, torch.Tensor]) -> None:
         """Go on exactly from a `state_dict` of an environment of the same id, config and size.
@@ -271,7 +323,7 @@ class VectorEnv(gymnasium.vector.VectorEnv):
         Raises:
             ValueError: a tensor is missing or of another shape.
         """
-        targets = self.world.buffers | {"pending": self._pending, "observation": self._observation}
+        targets = self.world.buffers | {"pending": self._pending} | leaves(self._observation)
         for name, target in targets.items():
             if name not in state or state[name].shape != target.shape:
                 found = tuple(state[name].shape) if name in state else "missing"
@@ -280,10 +332,15 @@ class VectorEnv(gymnasium.vector.VectorEnv):
             target.copy_(state[name])
         self.has_reset = True
 
-    def observe(self) -> torch.Tensor:
+    def observe(self) -> Observation:
         """Return the current observation `[N, ...]`, for worlds that were edited by hand."""
         self._programs["observe"]()
-        return copied(self._observation)
+        return mapped(copied, self._observation)
+
+
+def _members(space: gymnasium.Space) -> Sequence[gymnasium.Space]:
+    """Return the space of each agent."""
+    return space.spaces if isinstance(space, gymnasium.spaces.Tuple) else (space,)
 
 
 def copied(tensor: torch.Tensor) -> torch.Tensor:

@@ -8,7 +8,7 @@ import torch
 import warp as wp
 
 from sim.engine.random import WORDS
-from sim.engine.state import ARRAYS, PRECISIONS, Kind, field_views, row_struct, world_struct
+from sim.engine.state import ARRAYS, PRECISIONS, REAL, Kind, field_views, row_struct, world_struct
 
 __all__ = ["Kind", "Sizes", "World"]
 
@@ -17,12 +17,18 @@ _TORCH_TYPES = {wp.int32: torch.int32, wp.uint64: torch.int64}
 
 @dataclass(frozen=True)
 class Sizes:
-    """How large the axes of a world are: vehicles, lanes, controlled vehicles, route steps."""
+    """How large the axes of a world are."""
 
     vehicles: int
-    lanes: int
+    """Slots for vehicles and objects."""
+    lanes: int = 1
+    """Of the road; a scenario leaves it to `VectorEnv`."""
     egos: int = 1
+    """Controlled vehicles."""
     route: int = 1
+    """Longest route, in edges."""
+    predictions: int = 1
+    """Numbers of a predicted trajectory; only regulated junctions need them."""
 
 
 class World:
@@ -48,7 +54,9 @@ class World:
         On CUDA the world index is the outer neighbour of the fields, so that a warp reads rows that lie side by side.
         """
         lengths = {"N": worlds, "V": sizes.vehicles, "L": sizes.lanes, "C": sizes.egos, "R": sizes.route, "W": WORDS}
+        lengths["P"] = sizes.predictions
         real = PRECISIONS[precision]
+        types = _TORCH_TYPES | {REAL: getattr(torch, precision)}
         car, row = (ctypes.sizeof(row_struct(name, real).ctype) for name in ("CAR", "ROW"))
 
         def zeros(*shape: int, dtype: torch.dtype, fields: int) -> torch.Tensor:
@@ -63,7 +71,7 @@ class World:
             "rows": zeros(worlds, row, dtype=torch.uint8, fields=1),
         }
         for name, (axes, kind) in ARRAYS.items():
-            buffers[name] = zeros(*(lengths[axis] for axis in axes), dtype=_TORCH_TYPES[kind], fields=0)
+            buffers[name] = zeros(*(lengths[axis] for axis in axes), dtype=types[kind], fields=0)
         return cls(buffers, precision)
 
     @property
@@ -100,7 +108,7 @@ class World:
             )
             setattr(struct, name, view)
         for name, (_, kind) in ARRAYS.items():
-            setattr(struct, name, wp.from_torch(self.buffers[name], dtype=kind))
+            setattr(struct, name, wp.from_torch(self.buffers[name], dtype=real if kind is REAL else kind))
         return struct
 
     def clone(self) -> "World":

@@ -14,11 +14,11 @@ import warp as wp
 from sim.engine import COLD
 from sim.engine.neighbours import axis_coordinate, sort_in
 from sim.engine.state import Kind
-from sim.engine.vehicles import LENGTH, OBJECT_SIZE, WIDTH, step_vehicle
+from sim.engine.vehicles import LENGTH, WIDTH, step_vehicle
 
 VEHICLE_DIAGONAL = math.hypot(LENGTH, WIDTH)  # m
-OBJECT_DIAGONAL = math.hypot(OBJECT_SIZE, OBJECT_SIZE)  # m
-MIXED_DIAGONAL = (VEHICLE_DIAGONAL + OBJECT_DIAGONAL) / 2
+HALF_VEHICLE_DIAGONAL = VEHICLE_DIAGONAL / 2
+ROUNDING = 1e-3  # m, by how much more than needed two things must be apart to be left out early
 
 
 @wp.func
@@ -49,16 +49,10 @@ def contact(world: Any, w: int, a: int, b: int, dt: Any):
     moved_x = world.cars[w, a].speed * cos_a * dt - world.cars[w, b].speed * cos_b * dt
     moved_y = world.cars[w, a].speed * sin_a * dt - world.cars[w, b].speed * sin_b * dt
     half = type(dt)(0.5)
-    length_a = half * type(dt)(LENGTH)
-    width_a = half * type(dt)(WIDTH)
-    length_b = length_a
-    width_b = width_a
-    if world.cars[w, a].kind >= Kind.OBSTACLE:
-        length_a = half * type(dt)(OBJECT_SIZE)
-        width_a = length_a
-    if world.cars[w, b].kind >= Kind.OBSTACLE:
-        length_b = half * type(dt)(OBJECT_SIZE)
-        width_b = length_b
+    length_a = half * world.cars[w, a].length
+    width_a = half * world.cars[w, a].width
+    length_b = half * world.cars[w, b].length
+    width_b = half * world.cars[w, b].width
     smallest = type(dt)(wp.inf)
     push_x = zero
     push_y = zero
@@ -118,36 +112,64 @@ def _take_impact(world: Any, w: int, v: int, rank: int, x: Any, y: Any):
 
 @wp.func
 def collide_pair(world: Any, w: int, first: int, second: int, dt: Any):
-    """`first.handle_collisions(second)`: the two in list order, so an object is always second."""
+    """`first.handle_collisions(second)` of two vehicles in list order."""
     if not world.cars[w, first].checks_collisions:
         if not world.cars[w, second].checks_collisions:
             return
+    if world.cars[w, second].kind >= Kind.OBSTACLE:  # see collide_with_objects
+        return
     distance_x = world.cars[w, second].x - world.cars[w, first].x
     distance_y = world.cars[w, second].y - world.cars[w, first].y
-    diagonal = type(dt)(VEHICLE_DIAGONAL)
-    if world.cars[w, second].kind >= Kind.OBSTACLE:
-        diagonal = type(dt)(MIXED_DIAGONAL)
-    reach = diagonal + world.cars[w, first].speed * dt
+    reach = type(dt)(VEHICLE_DIAGONAL) + world.cars[w, first].speed * dt
     if wp.sqrt(distance_x * distance_x + distance_y * distance_y) > reach:
         return
-    if world.cars[w, first].kind >= Kind.OBSTACLE:  # highway-env lets vehicles alone look for contacts
-        return
     intersecting, will_intersect, x, y = contact(world, w, first, second, dt)
-    if world.cars[w, second].kind == Kind.LANDMARK:
-        if intersecting:
-            world.cars[w, second].crashed = True  # a landmark's flag means "hit"
-        return
-    count = world.rows[w].count
     if will_intersect:
-        if world.cars[w, second].kind == Kind.OBSTACLE:
-            _take_impact(world, w, first, 2 * count + second, x, y)
-        else:
-            half = type(dt)(0.5)
-            _take_impact(world, w, first, count + second, half * x, half * y)
-            _take_impact(world, w, second, first, -half * x, -half * y)
+        half = type(dt)(0.5)
+        _take_impact(world, w, first, world.rows[w].count + second, half * x, half * y)
+        _take_impact(world, w, second, first, -half * x, -half * y)
     if intersecting:
         world.cars[w, first].crashed = True
         world.cars[w, second].crashed = True
+
+
+@wp.func
+def _collide_with_object(world: Any, w: int, v: int, thing: int, dt: Any):
+    """`v.handle_collisions(thing)` of a vehicle and an object."""
+    distance_x = world.cars[w, thing].x - world.cars[w, v].x
+    distance_y = world.cars[w, thing].y - world.cars[w, v].y
+    half = type(dt)(0.5)
+    length = world.cars[w, thing].length
+    width = world.cars[w, thing].width
+    cos_h = world.cars[w, thing].cos_heading
+    sin_h = world.cars[w, thing].sin_heading
+    near = type(dt)(HALF_VEHICLE_DIAGONAL) + wp.abs(world.cars[w, v].speed) * dt + type(dt)(ROUNDING)
+    if wp.abs(distance_y * cos_h - distance_x * sin_h) > near + half * width:  # a wall is long and thin
+        return
+    if wp.abs(distance_x * cos_h + distance_y * sin_h) > near + half * length:
+        return
+    reach = half * (type(dt)(VEHICLE_DIAGONAL) + wp.sqrt(length * length + width * width)) + world.cars[w, v].speed * dt
+    if wp.sqrt(distance_x * distance_x + distance_y * distance_y) > reach:
+        return
+    intersecting, will_intersect, x, y = contact(world, w, v, thing, dt)
+    if world.cars[w, thing].kind == Kind.LANDMARK:
+        if intersecting:
+            world.cars[w, thing].crashed = True  # a landmark's flag means "hit"
+        return
+    if will_intersect:
+        _take_impact(world, w, v, 2 * world.rows[w].count + thing, x, y)
+    if intersecting:
+        world.cars[w, v].crashed = True
+        world.cars[w, thing].crashed = True
+
+
+@wp.func(inline=COLD)
+def collide_with_objects(world: Any, w: int, dt: Any):
+    """Handle the contacts of all vehicles with the objects, which are few."""
+    vehicles = world.rows[w].count - world.rows[w].objects
+    for thing in range(vehicles, world.rows[w].count):
+        for v in range(vehicles):
+            _collide_with_object(world, w, v, thing, dt)
 
 
 @wp.func
@@ -170,6 +192,8 @@ def step_and_collide(lanes: Any, world: Any, model: Any, w: int):
             last = axis_coordinate(world, model, w, world.order[w, k])
         else:
             last = key
+    if world.rows[w].objects > 0:
+        collide_with_objects(world, w, model.dt)
 
 
 @wp.func

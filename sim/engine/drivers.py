@@ -75,6 +75,16 @@ def speed_to_index(model: Any, speed: Any):
     return int(wp.clamp(wp.rint(share * type(speed)(last)), type(speed)(0.0), type(speed)(last)))
 
 
+@wp.func
+def speed_index(model: Any, world: Any, w: int, v: int):
+    """Index of the target speed that an MDP vehicle is tracking (its `speed_index`)."""
+    index = int(0)
+    for k in range(1, model.target_speeds.shape[0]):
+        if world.cars[w, v].target_speed >= model.target_speeds[k]:
+            index = k
+    return index
+
+
 @wp.func(inline=COLD)
 def apply_meta_action(lanes: Any, world: Any, model: Any, w: int, v: int, action: int):
     """Change an MDP vehicle's target lane or target speed."""

@@ -21,6 +21,7 @@ TWO_PI = 2 * math.pi
 HALF_PI = math.pi / 2
 VEHICLE_LENGTH = 5.0  # m, how far past its ends a lane still holds a vehicle (AbstractLane.VEHICLE_LENGTH)
 HALF_VEHICLE = VEHICLE_LENGTH / 2
+BOX_ROUNDING = 1e-2  # m, what float32 may lose at 10 km
 DEFAULT_SPEED_LIMIT = 20.0  # m/s
 NO_SPEED_LIMIT = -1.0  # stands for highway-env's None in the tables
 
@@ -52,6 +53,14 @@ class Lane:
     forbidden: bool = False  # may no vehicle change to this lane
     speed_limit: float | None = DEFAULT_SPEED_LIMIT  # m/s
     priority: int = 0  # right of way at junctions, the higher goes first
+
+    def box(self) -> tuple[float, float, float, float]:
+        """Return low x, low y, high x, high y [m] of a box that no point is farther from than from the lane.
+
+        "Farther" by the largest difference of a coordinate, against the lane's own measure: lateral offset plus the
+        way beyond its ends. That holds for straight lanes, sines and arcs; a polyline gives no bound.
+        """
+        return -math.inf, -math.inf, math.inf, math.inf
 
 
 @dataclass
@@ -85,6 +94,10 @@ class StraightLane(Lane):
         """Return the lane's heading [rad] at longitudinal coordinates [m]."""
         return np.full_like(np.asarray(longitudinal, dtype=float), self.heading)
 
+    def box(self) -> tuple[float, float, float, float]:
+        """Return the box around the chord [m]."""
+        return _widened(np.array([self.start, self.end]), 0.0)
+
 
 @dataclass
 class SineLane(StraightLane):
@@ -103,6 +116,10 @@ class SineLane(StraightLane):
         """Return the lane's heading [rad] at longitudinal coordinates [m]."""
         slope = self.amplitude * self.pulsation * np.cos(self.pulsation * longitudinal + self.phase)
         return self.heading + np.arctan(slope)
+
+    def box(self) -> tuple[float, float, float, float]:
+        """Return the box around the chord, widened by the amplitude [m]."""
+        return _widened(np.array([self.start, self.end]), abs(self.amplitude))
 
 
 @dataclass
@@ -134,6 +151,14 @@ class CircularLane(Lane):
     def heading_at(self, longitudinal: np.ndarray) -> np.ndarray:
         """Return the lane's heading [rad] at longitudinal coordinates [m]; not wrapped."""
         return self.turn * longitudinal / self.radius + self.start_phase + np.pi / 2 * self.turn
+
+    def box(self) -> tuple[float, float, float, float]:
+        """Return the box around the arc [m]."""
+        low, high = sorted((self.start_phase, self.end_phase))
+        right_angles = np.arange(math.ceil(low / HALF_PI), math.floor(high / HALF_PI) + 1) * HALF_PI
+        phases = np.array([low, high, *right_angles])
+        points = np.stack([np.cos(phases), np.sin(phases)], axis=1)
+        return _widened(np.array(self.center) + self.radius * points, 0.0)
 
 
 @dataclass
@@ -212,6 +237,12 @@ class Polyline:
             if ahead[index] >= 0:
                 return index + float(ahead[index])
         return float(ahead[0])
+
+
+def _widened(points: np.ndarray, margin: float) -> tuple[float, float, float, float]:
+    """Return the box around points `[P, 2]`, widened by a margin and by what float32 may round away [m]."""
+    low, high = points.min(axis=0) - margin - BOX_ROUNDING, points.max(axis=0) + margin + BOX_ROUNDING
+    return (*map(float, low), *map(float, high))
 
 
 @wp.func
@@ -359,6 +390,16 @@ def distance_with_heading(lanes: Any, lane: int, x: Any, y: Any, heading: Any):
     s, lateral = local_coordinates(lanes, lane, x, y)
     angle = wp.abs(wrap_to_pi(heading - heading_at(lanes, lane, s)))
     return wp.abs(lateral) + _excess(lanes, lane, s) + angle
+
+
+@wp.func
+def distance_up_to(lanes: Any, lane: int, x: Any, y: Any, heading: Any, limit: Any):
+    """`distance_with_heading`, or anything above `limit` if it is above it."""
+    s, lateral = local_coordinates(lanes, lane, x, y)
+    away = wp.abs(lateral) + _excess(lanes, lane, s)
+    if away <= limit:
+        away = away + wp.abs(wrap_to_pi(heading - heading_at(lanes, lane, s)))
+    return away
 
 
 @wp.func

@@ -6,6 +6,8 @@ Source: highway_env/road/road.py, `RoadNetwork`, 1.12.1.
 """
 
 from collections import deque
+from collections.abc import Sequence
+from itertools import pairwise
 from typing import Any
 
 import numpy as np
@@ -24,6 +26,17 @@ CLAIM_MARGIN = 1e-3
 MARGIN = 1.0  # m, how far beside its lane a vehicle still counts as a neighbour on it
 
 
+def straight_lanes(lanes: int, start: float, length: float, speed_limit: float | None) -> list[Lane]:
+    """Return parallel lanes along x from `start` [m], side by side from y = 0 (`straight_road_network`)."""
+    made: list[Lane] = []
+    for i in range(lanes):
+        left = LineType.CONTINUOUS_LINE if i == 0 else LineType.STRIPED
+        right = LineType.CONTINUOUS_LINE if i == lanes - 1 else LineType.NONE
+        y = i * lane.DEFAULT_WIDTH
+        made.append(StraightLane((start, y), (start + length, y), line_types=(left, right), speed_limit=speed_limit))
+    return made
+
+
 class Network:
     """A road network: `graph[from][to]` is a list of lanes, leftmost first."""
 
@@ -39,13 +52,7 @@ class Network:
         cls, lanes: int = 4, length: float = 10_000.0, speed_limit: float = 30.0, nodes: tuple[str, str] = ("0", "1")
     ) -> "Network":
         """Return one edge of parallel lanes along x (highway-env's `straight_road_network`)."""
-        made: list[Lane] = []
-        for i in range(lanes):
-            left = LineType.CONTINUOUS_LINE if i == 0 else LineType.STRIPED
-            right = LineType.CONTINUOUS_LINE if i == lanes - 1 else LineType.NONE
-            y = i * lane.DEFAULT_WIDTH
-            made.append(StraightLane((0.0, y), (length, y), line_types=(left, right), speed_limit=speed_limit))
-        return cls({nodes[0]: {nodes[1]: made}})
+        return cls({nodes[0]: {nodes[1]: straight_lanes(lanes, 0.0, length, speed_limit)}})
 
     def lane_number(self, start: str, end: str, index: int) -> int:
         """Return the flat number of highway-env's lane index `(start, end, index)`."""
@@ -66,6 +73,17 @@ class Network:
                     return [*path, node]
                 queue.append([*path, node])
         return []
+
+    def routes(self, destinations: Sequence[str]) -> np.ndarray:
+        """Return the edges to take after each edge to each destination, int32 `[E, D, R]`, padded with -1."""
+        number = {edge: i for i, edge in enumerate(self.edges)}
+        paths = [[self.shortest_path(end, goal) for goal in destinations] for _, end in self.edges]
+        longest = max(len(path) for row in paths for path in row)
+        table = np.full((len(self.edges), len(destinations), max(longest - 1, 1)), -1, dtype=np.int32)
+        for e, row in enumerate(paths):
+            for d, path in enumerate(row):
+                table[e, d, : max(len(path) - 1, 0)] = [number[pair] for pair in pairwise(path)]
+        return table
 
     def table(self, real: type, device: torch.device) -> Any:
         """Return the network as a Warp struct of tables for one precision (see `state.py`)."""
@@ -97,6 +115,7 @@ class Network:
                 "width": one.width,
                 "speed_limit": lane.NO_SPEED_LIMIT if one.speed_limit is None else one.speed_limit,
                 "forbidden": int(one.forbidden),
+                "priority": one.priority,
                 "claim": claim,
                 "alone": alone,
                 "edge": edge_of[i],
@@ -116,6 +135,7 @@ class Network:
                 row |= {"turn": one.turn, "shape": Shape.CIRCULAR}
             else:
                 row["shape"] = Shape.POLYLINE
+            row |= zip(("low_x", "low_y", "high_x", "high_y"), one.box(), strict=True)
             rows.append(row)
         return rows
 
@@ -185,15 +205,21 @@ class Network:
 
 
 @wp.func(inline=COLD)
-def closest_lane(lanes: Any, x: Any, y: Any, heading: Any):
-    """Return the lane nearest to a pose, by position [m] plus angle [rad]; the first of equals."""
-    best = int(0)
-    best_distance = lane.distance_with_heading(lanes, 0, x, y, heading)
-    for i in range(1, lanes.lanes.shape[0]):
-        candidate = lane.distance_with_heading(lanes, i, x, y, heading)
-        if candidate < best_distance:
-            best_distance = candidate
-            best = i
+def closest_lane(lanes: Any, x: Any, y: Any, heading: Any, guess: int):
+    """Return the lane nearest to a pose, by position [m] plus angle [rad]; the first of equals.
+
+    A good `guess` saves looking closely at lanes whose boxes are farther away.
+    """
+    best = guess
+    best_distance = lane.distance_with_heading(lanes, guess, x, y, heading)
+    for i in range(lanes.lanes.shape[0]):
+        beside = wp.max(lanes.lanes[i].low_x - x, x - lanes.lanes[i].high_x)
+        gap = wp.max(beside, wp.max(lanes.lanes[i].low_y - y, y - lanes.lanes[i].high_y))
+        if gap <= best_distance and i != guess:
+            candidate = lane.distance_up_to(lanes, i, x, y, heading, best_distance)
+            if candidate < best_distance or (candidate == best_distance and i < best):
+                best_distance = candidate
+                best = i
     return best
 
 

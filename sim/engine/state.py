@@ -4,7 +4,8 @@ Vehicles are rows of an array of structs: on the CPU a vehicle's fields share a 
 array descriptor where a struct of arrays would pass forty (Warp copies struct arguments at every call it does not
 inline: measured 36 against 3 us a frame). torch sees each field as a strided view of the same memory.
 
-Shape letters: N worlds, V vehicles (and objects) of a world, C controlled vehicles, R steps of a route, L lanes.
+Shape letters: N worlds, V vehicles (and objects) of a world, C controlled vehicles, R steps of a route, L lanes,
+P numbers of a vehicle's predicted trajectory, W words of a random stream.
 """
 
 import ctypes
@@ -32,8 +33,9 @@ class Kind(IntEnum):
     MDP = 5  # tracks a target lane and speed
     VEHICLE = 6  # acceleration and steering given, kinematic
     BICYCLE = 7  # acceleration and steering given, with tyre slip
-    OBSTACLE = 8
-    LANDMARK = 9
+    PARKED = 8  # kinematic, nobody steers it
+    OBSTACLE = 9
+    LANDMARK = 10
 
 
 Fields = dict[str, Any]
@@ -59,6 +61,7 @@ CAR: Fields = {
     "crashed": wp.bool,  # of a landmark: has been hit
     "checks_collisions": wp.bool,  # two vehicles that both do not check pass through each other
     "changes_lanes": wp.bool,  # may an IDM vehicle change lane
+    "yields": wp.bool,  # has been stopped to give way at a junction (see regulation.py)
     "impact_x": REAL,  # push of a predicted contact, applied in the next frame [m]
     "impact_y": REAL,  # [m]
     "steering": REAL,  # command [rad] of vehicles steered directly; the others command `slip`
@@ -72,19 +75,25 @@ CAR: Fields = {
     "rank": wp.int32,  # place in `order`
     "route_head": wp.int32,  # first route step not yet done
     "route_size": wp.int32,  # steps of the route, 0 none
+    "length": REAL,  # [m]
+    "width": REAL,  # [m]
 }
 # A world, [N].
 ROW: Fields = {
     "time": wp.float64,  # [s]
     "steps": wp.int32,  # frames since the reset
-    "count": wp.int32,  # vehicles in use; slots are highway-env's list order
-    "lanes_seen": wp.int32,  # lanes of the ego's road at the reset, which scale the observed y
+    "count": wp.int32,  # things in use: first the vehicles, then the objects, both in highway-env's list order
+    "objects": wp.int32,  # how many of them are objects
+    "tracked_lane": wp.int32,  # lane that lane-keeping asks for, flat number
 }
 # Arrays of their own: name: (axes, type).
 ARRAYS: dict[str, tuple[str, Any]] = {
     "order": ("NV", wp.int32),  # vehicles sorted along the network's axis, ties by slot
     "ahead": ("NL", wp.int32),  # scratch of sweep.py: nearest vehicle met on each lane
     "ego": ("NC", wp.int32),  # slots of the controlled vehicles
+    "goal": ("NC", wp.int32),  # slot of each one's goal, a landmark; -1 none
+    "lanes_seen": ("NC", wp.int32),  # lanes of each one's road at the reset, which scale the observed y
+    "predicted": ("NVP", REAL),  # scratch of regulation.py: x, y [m] and heading [rad] of each sample
     "route_edge": ("NVR", wp.int32),
     "route_lane": ("NVR", wp.int32),  # lane index on each edge of the route, -1 any
     "rng": ("NW", wp.uint64),  # random stream, see random.py
@@ -102,6 +111,8 @@ MODEL: Fields = {
     "ego_speed_max": REAL,
     "closing_scale": REAL,  # 1 / (2 sqrt(comfort_acc_max * -comfort_acc_min)) [s2/m]
     "connected_lanes": wp.int32,  # do neighbours on the next and previous edges count
+    "regulation_period": wp.int32,  # frames from one regulation of the junction to the next, 0 for no regulation
+    "regulation_offset": wp.int32,  # frames that the road is older than the episode
 }
 LANE: Fields = {
     "shape": wp.int32,  # lanes.Shape
@@ -109,6 +120,11 @@ LANE: Fields = {
     "index": wp.int32,  # lane id on its edge
     "forbidden": wp.int32,
     "dead_end": wp.int32,  # does no edge leave its end
+    "priority": wp.int32,  # right of way, the higher goes first
+    "low_x": REAL,  # box around the centre line [m]; a point is at least as far from the lane as from its box
+    "low_y": REAL,
+    "high_x": REAL,
+    "high_y": REAL,
     "x": REAL,  # start or centre [m]
     "y": REAL,
     "dx": REAL,  # unit vector of the chord
@@ -152,16 +168,19 @@ def row_struct(name: str, real: type) -> Any:
 @cache
 def world_struct(real: type) -> Any:
     """Return the Warp struct of a batch of worlds: `cars` [N, V], `rows` [N] and `ARRAYS`."""
-    arrays = {name: wp.array(dtype=kind, ndim=len(axes)) for name, (axes, kind) in ARRAYS.items()}
+    arrays = {
+        name: wp.array(dtype=real if kind is REAL else kind, ndim=len(axes)) for name, (axes, kind) in ARRAYS.items()
+    }
     tables = {"cars": wp.array2d(dtype=row_struct("CAR", real)), "rows": wp.array(dtype=row_struct("ROW", real))}
     return _struct(f"Worlds_{real.__name__}", tables | arrays)
 
 
 @cache
 def model_struct(real: type) -> Any:
-    """Return the Warp struct of `MODEL` and the MDP vehicle's `target_speeds` [m/s]."""
+    """Return the Warp struct of `MODEL`, the MDP vehicle's `target_speeds` [m/s] and `ziggurat` (see random.py)."""
     fields = {name: real if kind is REAL else kind for name, kind in MODEL.items()}
-    return _struct(f"Model_{real.__name__}", fields | {"target_speeds": wp.array(dtype=real)})
+    arrays = {"target_speeds": wp.array(dtype=real), "ziggurat": wp.array2d(dtype=wp.float64)}
+    return _struct(f"Model_{real.__name__}", fields | arrays)
 
 
 @cache

@@ -9,6 +9,7 @@ import warp as wp
 
 from sim.engine.collisions import step_and_collide
 from sim.engine.drivers import act_all, apply_meta_action
+from sim.engine.regulation import regulate
 from sim.engine.state import Kind
 from sim.engine.sweep import act_swept
 
@@ -37,11 +38,14 @@ def apply_action(
 
 @wp.func
 def frame(lanes: Any, world: Any, model: Any, w: int):
-    """Advance a world by one simulation frame: all act, all step, then collisions."""
+    """Advance a world by one simulation frame: all act, junctions are regulated, all step, then collisions."""
     if lanes.swept != 0 and model.connected_lanes == 0:
         act_swept(lanes, world, model, w)
     else:
         act_all(lanes, world, model, w)
+    if model.regulation_period > 0:
+        if (world.rows[w].steps + 1 + model.regulation_offset) % model.regulation_period == 0:
+            regulate(lanes, world, model, w)
     step_and_collide(lanes, world, model, w)
     world.rows[w].steps = world.rows[w].steps + 1
 

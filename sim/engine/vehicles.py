@@ -17,7 +17,7 @@ from sim.engine.state import Kind
 LENGTH = 5.0  # m
 HALF_LENGTH = LENGTH / 2
 WIDTH = 2.0  # m
-OBJECT_SIZE = 2.0  # m, length and width of obstacles and landmarks
+OBJECT_SIZE = 2.0  # m, length and width of obstacles and landmarks unless given
 MAX_SPEED = 40.0  # m/s
 MIN_SPEED = -40.0  # m/s
 NOT_ZERO = 1e-2  # smallest divisor, highway_env.utils.not_zero
@@ -57,7 +57,7 @@ def clip_action(world: Any, model: Any, w: int, v: int):
         world.cars[w, v].acceleration = -speed
     fastest = type(speed)(MAX_SPEED)
     slowest = type(speed)(MIN_SPEED)
-    if world.cars[w, v].kind >= Kind.VEHICLE:
+    if world.cars[w, v].kind == Kind.VEHICLE or world.cars[w, v].kind == Kind.BICYCLE:
         fastest = model.ego_speed_max
         slowest = model.ego_speed_min
     if speed > fastest:
@@ -114,11 +114,11 @@ def find_lane(lanes: Any, world: Any, w: int, v: int, y_before: Any):
         s, lateral = lane.local_coordinates(lanes, world.cars[w, v].lane, x, y)
         if wp.abs(lateral) < claim:
             return
-    world.cars[w, v].lane = closest_lane(lanes, x, y, world.cars[w, v].heading)
+    world.cars[w, v].lane = closest_lane(lanes, x, y, world.cars[w, v].heading, world.cars[w, v].lane)
 
 
 @wp.func
-def _derivative(heading: Any, speed: Any, lateral_speed: Any, yaw_rate: Any, steering: Any, acceleration: Any):
+def bicycle_derivative(heading: Any, speed: Any, lateral_speed: Any, yaw_rate: Any, steering: Any, acceleration: Any):
     """Time derivative of (x, y, heading, speed, lateral speed, yaw rate); Rajamani 2011, chapter 2."""
     mass = type(speed)(MASS)
     axle = type(speed)(AXLE)
@@ -141,35 +141,54 @@ def _derivative(heading: Any, speed: Any, lateral_speed: Any, yaw_rate: Any, ste
     )
 
 
+@wp.func
+def bicycle_step(h: Any, u: Any, lat: Any, r: Any, d: Any, a: Any, dt: Any):
+    """One Runge-Kutta step of `dt` s from heading, speed, lateral speed and yaw rate, steered by `d` and pushed by `a`.
+
+    Returns the move in x and y [m], and the new heading, speed, lateral speed and yaw rate.
+    """
+    half = dt * type(u)(0.5)
+    x1, y1, h1, u1, l1, r1 = bicycle_derivative(h, u, lat, r, d, a)
+    x2, y2, h2, u2, l2, r2 = bicycle_derivative(h + h1 * half, u + u1 * half, lat + l1 * half, r + r1 * half, d, a)
+    x3, y3, h3, u3, l3, r3 = bicycle_derivative(h + h2 * half, u + u2 * half, lat + l2 * half, r + r2 * half, d, a)
+    x4, y4, h4, u4, l4, r4 = bicycle_derivative(h + h3 * dt, u + u3 * dt, lat + l3 * dt, r + r3 * dt, d, a)
+    two = type(u)(2.0)
+    weight = dt / type(u)(6.0)
+    return (
+        weight * (x1 + two * x2 + two * x3 + x4),
+        weight * (y1 + two * y2 + two * y3 + y4),
+        h + weight * (h1 + two * h2 + two * h3 + h4),
+        u + weight * (u1 + two * u2 + two * u3 + u4),
+        lat + weight * (l1 + two * l2 + two * l3 + l4),
+        r + weight * (r1 + two * r2 + two * r3 + r4),
+    )
+
+
 @wp.func(inline=COLD)
 def move_bicycle(lanes: Any, world: Any, model: Any, w: int, v: int):
     """Advance a dynamical bicycle by one frame, one Runge-Kutta step; it ignores impacts, as highway-env's does."""
-    dt = model.dt
-    h = world.cars[w, v].heading
-    u = world.cars[w, v].speed
-    lat = world.cars[w, v].lateral_speed
-    right_angle = type(u)(lane.HALF_PI)
+    speed = world.cars[w, v].speed
+    right_angle = type(speed)(lane.HALF_PI)
+    fastest_turn = type(speed)(MAX_ANGULAR_SPEED)
     clip_action(world, model, w, v)
-    a = world.cars[w, v].acceleration
-    d = wp.clamp(world.cars[w, v].steering, -right_angle, right_angle)
-    r = wp.clamp(world.cars[w, v].yaw_rate, -type(u)(MAX_ANGULAR_SPEED), type(u)(MAX_ANGULAR_SPEED))
-    half = dt * type(u)(0.5)
-    x1, y1, h1, u1, l1, r1 = _derivative(h, u, lat, r, d, a)
-    x2, y2, h2, u2, l2, r2 = _derivative(h + h1 * half, u + u1 * half, lat + l1 * half, r + r1 * half, d, a)
-    x3, y3, h3, u3, l3, r3 = _derivative(h + h2 * half, u + u2 * half, lat + l2 * half, r + r2 * half, d, a)
-    x4, y4, h4, u4, l4, r4 = _derivative(h + h3 * dt, u + u3 * dt, lat + l3 * dt, r + r3 * dt, d, a)
-    two = type(u)(2.0)
-    weight = dt / type(u)(6.0)
-    heading = h + weight * (h1 + two * h2 + two * h3 + h4)
-    world.cars[w, v].x = world.cars[w, v].x + weight * (x1 + two * x2 + two * x3 + x4)
-    world.cars[w, v].y = world.cars[w, v].y + weight * (y1 + two * y2 + two * y3 + y4)
+    dx, dy, heading, new_speed, lateral_speed, yaw_rate = bicycle_step(
+        world.cars[w, v].heading,
+        speed,
+        world.cars[w, v].lateral_speed,
+        wp.clamp(world.cars[w, v].yaw_rate, -fastest_turn, fastest_turn),
+        wp.clamp(world.cars[w, v].steering, -right_angle, right_angle),
+        world.cars[w, v].acceleration,
+        model.dt,
+    )
+    world.cars[w, v].x = world.cars[w, v].x + dx
+    world.cars[w, v].y = world.cars[w, v].y + dy
     world.cars[w, v].heading = heading
     world.cars[w, v].cos_heading = wp.cos(heading)
     world.cars[w, v].sin_heading = wp.sin(heading)
-    world.cars[w, v].speed = u + weight * (u1 + two * u2 + two * u3 + u4)
-    world.cars[w, v].lateral_speed = lat + weight * (l1 + two * l2 + two * l3 + l4)
-    world.cars[w, v].yaw_rate = r + weight * (r1 + two * r2 + two * r3 + r4)
-    find_lane(lanes, world, w, v, world.cars[w, v].y - type(u)(1.0))  # it has moved
+    world.cars[w, v].speed = new_speed
+    world.cars[w, v].lateral_speed = lateral_speed
+    world.cars[w, v].yaw_rate = yaw_rate
+    find_lane(lanes, world, w, v, world.cars[w, v].y - type(speed)(1.0))  # it has moved
 
 
 @wp.func

@@ -5,6 +5,8 @@ from numbers import Real
 from typing import Any, ClassVar
 
 import numpy as np
+import torch
+import warp as wp
 
 from sim.engine.network import Network
 from sim.engine.state import Kind
@@ -18,19 +20,41 @@ TRAFFIC_KINDS = {
 }
 
 
+@wp.struct
+class Verdict:
+    """What a judge says of each world."""
+
+    terms: wp.array2d(dtype=wp.float64)  # [N, T] unweighted terms of the reward
+    reward: wp.array(dtype=wp.float64)  # [N]
+    terminated: wp.array(dtype=wp.bool)  # [N]
+    truncated: wp.array(dtype=wp.bool)  # [N]
+    agent_reward: wp.array2d(dtype=wp.float64)  # [N, C]
+    agent_terminated: wp.array2d(dtype=wp.bool)  # [N, C]
+    success: wp.array2d(dtype=wp.bool)  # [N, C]
+
+
 class Scenario(ABC):
     """A family of environments: a road, a spawn, a reward and an end. The engine's step knows none of them.
 
     Kernels (one thread a world, `first` is the first world of the slice):
         spawn_kernel(lanes, world, model, rules, mask, first)
-        judge_kernel(lanes, world, model, rules, mask, terms, reward, terminated, truncated, first)
-    `mask` is bool `[N]`, `terms` float64 `[N, len(rewards)]`, `reward` float64 `[N]`, the flags bool `[N]`.
+        judge_kernel(lanes, world, model, rules, mask, action, verdict, first)
+        after_kernel(lanes, world, model, rules, mask, first)
+    `mask` is bool `[N]`; `action` float64 `[N, A]`, what the user gave, all agents side by side (at a reset IDLE or
+    zero); `verdict` a `Verdict`, of which a judge writes what its family has.
     """
 
-    rewards: ClassVar[tuple[str, ...]]  # names of the reward's terms, as in highway-env's info["rewards"]
+    rewards: ClassVar[tuple[str, ...]] = ()  # names of the reward's terms, as in highway-env's info["rewards"]
     optional_keys: ClassVar[frozenset[str]] = frozenset()  # config keys that have no default
+    reports: ClassVar[tuple[str, ...]] = ()  # what info holds besides: is_success, agents_rewards, agents_terminated
+    driver: ClassVar[dict[str, float]] = {}  # traffic constants that differ from IDM's (see `sim.vector`)
+    regulated: bool = False  # does the junction's right of way stop vehicles
+    observes_first: bool = False  # does a step observe after the action and before the motion, and time stand still
+    per_agent: bool = False  # does the id return a reward and an end for each agent
+    max_episode_steps: int | None = None  # Gymnasium's TimeLimit of the id
     spawn_kernel: ClassVar[Any]
     judge_kernel: ClassVar[Any]
+    after_kernel: ClassVar[Any] = None  # runs after a step's observation
 
     @abstractmethod
     def defaults(self) -> dict[str, Any]:
@@ -41,7 +65,7 @@ class Scenario(ABC):
         """Raise ValueError for a value no scene can be built from."""
 
     @abstractmethod
-    def sizes(self, config: dict[str, Any]) -> Sizes:
+    def sizes(self, config: dict[str, Any], network: Network) -> Sizes:
         """Return how many slots a world needs."""
 
     @abstractmethod
@@ -49,8 +73,8 @@ class Scenario(ABC):
         """Return the road."""
 
     @abstractmethod
-    def rules(self, config: dict[str, Any], ego_kind: Kind) -> Any:
-        """Return the struct of parameters that both kernels get."""
+    def rules(self, config: dict[str, Any], ego_kind: Kind, network: Network, device: torch.device) -> Any:
+        """Return the struct of parameters that the kernels get."""
 
 
 def traffic_kind(config: dict[str, Any]) -> Kind:

@@ -6,14 +6,14 @@ Source: highway_env/envs/highway_env.py, 1.12.1.
 from typing import Any
 
 import numpy as np
+import torch
 import warp as wp
 
 from sim.engine import lanes as lane
-from sim.engine.neighbours import sort_along_axis
 from sim.engine.network import Network
-from sim.engine.spawn import clear_world, place_random, randomize_behavior, snap_target_speed
+from sim.engine.spawn import begin_episode, clear_world, place_random, randomize_behavior, snap_target_speed
 from sim.engine.state import Kind
-from sim.scenarios.base import Scenario, at_least, is_number, number_pair, traffic_kind
+from sim.scenarios.base import Scenario, Verdict, at_least, is_number, number_pair, traffic_kind
 from sim.world import Sizes
 
 SPEED_LIMIT = 30.0  # m/s
@@ -85,8 +85,7 @@ def spawn(lanes: Any, world: Any, model: Any, rules: Rules, mask: wp.array(dtype
             v = place_random(lanes, world, w, rules.traffic_kind, wp.float64(-1.0), 0, -1, rules.traffic_spacing)
             randomize_behavior(world, w, v)
             world.cars[w, v].checks_collisions = rules.traffic_checks != 0
-    world.rows[w].lanes_seen = lanes.edges[0].count
-    sort_along_axis(world, model, w)
+    begin_episode(lanes, world, model, w)
 
 
 @wp.kernel(enable_backward=False, module="unique")
@@ -96,10 +95,8 @@ def judge(
     model: Any,
     rules: Rules,
     mask: wp.array(dtype=wp.bool),
-    terms: wp.array2d(dtype=wp.float64),
-    reward: wp.array(dtype=wp.float64),
-    terminated: wp.array(dtype=wp.bool),
-    truncated: wp.array(dtype=wp.bool),
+    action: wp.array2d(dtype=wp.float64),
+    verdict: Verdict,
     first: int,
 ):
     """Reward, its unweighted terms, and the two ends of an episode, of the first ego."""
@@ -125,13 +122,13 @@ def judge(
     if rules.normalize != 0:
         best = rules.high_speed_reward + rules.right_lane_reward
         total = (total - rules.collision_reward) / (best - rules.collision_reward)
-    terms[w, 0] = crashed
-    terms[w, 1] = right
-    terms[w, 2] = fast
-    terms[w, 3] = kept
-    reward[w] = total * kept
-    terminated[w] = world.cars[w, v].crashed or (rules.offroad_terminal != 0 and not on_road)
-    truncated[w] = world.rows[w].time >= rules.duration
+    verdict.terms[w, 0] = crashed
+    verdict.terms[w, 1] = right
+    verdict.terms[w, 2] = fast
+    verdict.terms[w, 3] = kept
+    verdict.reward[w] = total * kept
+    verdict.terminated[w] = world.cars[w, v].crashed or (rules.offroad_terminal != 0 and not on_road)
+    verdict.truncated[w] = world.rows[w].time >= rules.duration
 
 
 class Highway(Scenario):
@@ -170,16 +167,16 @@ class Highway(Scenario):
                     "normalize_reward needs collision_reward to differ from high_speed_reward + right_lane_reward"
                 )
 
-    def sizes(self, config: dict[str, Any]) -> Sizes:
+    def sizes(self, config: dict[str, Any], network: Network) -> Sizes:
         """Return how many slots a world needs."""
         egos = config["controlled_vehicles"]
-        return Sizes(vehicles=egos + config["vehicles_count"], lanes=config["lanes_count"], egos=egos)
+        return Sizes(vehicles=egos + config["vehicles_count"], egos=egos)
 
     def network(self, config: dict[str, Any]) -> Network:
         """Return the road."""
         return Network.straight(config["lanes_count"], speed_limit=SPEED_LIMIT)
 
-    def rules(self, config: dict[str, Any], ego_kind: Kind) -> Any:
+    def rules(self, config: dict[str, Any], ego_kind: Kind, network: Network, device: torch.device) -> Any:
         """Return the kernels' parameters."""
         rules = Rules()
         rules.ego_kind = int(ego_kind)

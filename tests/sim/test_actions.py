@@ -139,7 +139,7 @@ def test_the_dynamical_vehicle_slips(device):
     ids=["list", "tuple", "reversed view", "uint16", "int32 tensor", "int64 tensor"],
 )
 def test_integers_of_all_sorts_are_taken(actions):
-    taken = checked(actions, action_type({"type": "DiscreteMetaAction"}).space, 3, torch.device("cpu"))
+    taken = checked(actions, action_type({"type": "DiscreteMetaAction"}, 1).space, 3, torch.device("cpu"))
     assert taken.dtype == torch.int64 and taken.tolist() == [3, 2, 1]
 
 

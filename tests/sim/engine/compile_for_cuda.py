@@ -10,7 +10,7 @@ import warp as wp
 
 import sim
 from sim.engine.step import simulate
-from sim.observations import observe_kinematics
+from sim.observations.kinematics import observe_kinematics
 from sim.scenarios.highway import judge, spawn
 
 

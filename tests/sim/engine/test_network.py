@@ -20,7 +20,7 @@ ROUTE = 4  # steps at most
 @wp.kernel(enable_backward=False, module="unique")
 def find_closest(lanes: Any, pose: wp.array2d(dtype=Any), out: wp.array(dtype=int)):
     i = wp.tid()
-    out[i] = closest_lane(lanes, pose[i, 0], pose[i, 1], pose[i, 2])
+    out[i] = closest_lane(lanes, pose[i, 0], pose[i, 1], pose[i, 2], 0)
 
 
 @wp.kernel(enable_backward=False, module="unique")

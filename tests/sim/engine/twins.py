@@ -21,6 +21,7 @@ from sim.engine import lanes as our_lanes
 from sim.engine.network import Network
 from sim.engine.state import PRECISIONS, model_struct
 from sim.engine.step import simulate
+from sim.engine.ziggurat import ziggurat_table
 from sim.world import Kind, Sizes, World
 
 # The first match counts: subclasses stand before their bases.
@@ -64,6 +65,7 @@ def real_network(env_id: str) -> RoadNetwork:
 def lane_twin(lane: Any) -> our_lanes.Lane:
     """Our description of a highway-env lane."""
     shared = {"width": getattr(lane, "width", 4.0), "forbidden": lane.forbidden, "speed_limit": lane.speed_limit}
+    shared |= {"priority": lane.priority, "line_types": tuple(lane.line_types)}
     if isinstance(lane, real_lanes.SineLane):
         return our_lanes.SineLane(
             tuple(lane.start), tuple(lane.end), lane.amplitude, lane.pulsation, lane.phase, **shared
@@ -110,6 +112,8 @@ def car_twin(vehicle: Any, network: Network) -> dict[str, Any]:
         "speed": vehicle.speed,
         "lane": network.lane_number(*vehicle.lane_index),
         "crashed": vehicle.crashed,
+        "length": vehicle.LENGTH,
+        "width": vehicle.WIDTH,
         "checks_collisions": vehicle.check_collisions,
         "impact_rank": -1,
     }
@@ -140,6 +144,7 @@ def world_twin(roads: Sequence[Road], network: Network, device: torch.device, pr
     axis = network.axis()
     for w, some in enumerate(things):
         world.count[w] = len(some)
+        world.objects[w] = len(roads[w].objects)
         for v, thing in enumerate(some):
             for name, value in car_twin(thing, network).items():
                 getattr(world, name)[w, v] = value.item() if isinstance(value, np.generic) else value
@@ -168,6 +173,7 @@ def model_twin(
     model.closing_scale = 1 / (2 * np.sqrt(-idm.COMFORT_ACC_MAX * idm.COMFORT_ACC_MIN))
     model.ego_speed_min, model.ego_speed_max = Vehicle.MIN_SPEED, Vehicle.MAX_SPEED
     model.connected_lanes = int(connected)
+    model.ziggurat = wp.array(ziggurat_table(), dtype=wp.float64, device=str(device))
     model.target_speeds = wp.array(MDPVehicle.DEFAULT_TARGET_SPEEDS, dtype=real, device=str(device))
     return model
 

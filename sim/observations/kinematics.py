@@ -1,4 +1,4 @@
-"""What the ego sees: the Kinematics observation with all its options.
+"""A table of the ego and the vehicles near it: Kinematics with all its options, and ExitObservation.
 
 Source: highway_env/envs/common/observation.py `KinematicObservation`, road/road.py `close_objects_to`, 1.12.1.
 """
@@ -17,6 +17,7 @@ from sim.engine import random
 from sim.engine.drivers import lane_distance
 from sim.engine.state import Kind
 from sim.engine.vehicles import LENGTH, MAX_SPEED
+from sim.observations.base import ObservationType, Scene, Setting
 from sim.scenarios.base import number_pair
 
 PERCEPTION_DISTANCE = 5 * MAX_SPEED  # m
@@ -53,6 +54,8 @@ class Options:
     see_behind: int
     observe_intentions: int
     include_obstacles: int
+    exit_lane: int  # ExitObservation: the lane on which the ego's x counts, else -1
+    shuffled: int
     features: wp.array(dtype=wp.int32)  # [F]
     scaled: wp.array(dtype=wp.int32)  # [F], 1 where low and high hold, 2 where y is scaled by the road's lanes
     low: wp.array(dtype=wp.float64)  # [F]
@@ -77,7 +80,7 @@ def _destination_direction(lanes: Any, world: Any, w: int, v: int):
 
 
 @wp.func
-def _feature(lanes: Any, world: Any, w: int, v: int, feature: int, intentions: bool):
+def feature_of(lanes: Any, world: Any, w: int, v: int, feature: int, intentions: bool):
     """One feature of one vehicle or object, absolute and not scaled; NaN where objects have none (`to_dict`)."""
     x = world.cars[w, v].x
     value = type(x)(1.0)
@@ -168,16 +171,17 @@ def observe_kinematics(
     model: Any,
     options: Options,
     mask: wp.array(dtype=wp.bool),
+    agent: int,
     near: wp.array2d(dtype=wp.int32),
     near_gap: wp.array2d(dtype=Any),
     out: wp.array3d(dtype=wp.float32),
     first: int,
 ):
-    """Write the observation of the first ego of each world in `mask` into `out` `[N, rows, F]`."""
+    """Write the observation of the ego `agent` of each world in `mask` into `out` `[N, rows, F]`."""
     w = first + wp.tid()
     if not mask[w]:
         return
-    ego = world.ego[w, 0]
+    ego = world.ego[w, agent]
     found = _nearest(lanes, world, options, w, ego, near, near_gap)
     for row in range(options.rows):
         if row > found:
@@ -189,20 +193,23 @@ def observe_kinematics(
             v = near[w, row - 1]
         for column in range(out.shape[2]):
             feature = options.features[column]
-            value = _feature(lanes, world, w, v, feature, row == 0 or options.observe_intentions != 0)
+            value = feature_of(lanes, world, w, v, feature, row == 0 or options.observe_intentions != 0)
             if row > 0 and options.absolute == 0 and feature >= Feature.X and feature <= Feature.VY:
-                value = value - _feature(lanes, world, w, ego, feature, True)
+                value = value - feature_of(lanes, world, w, ego, feature, True)
+            if row == 0 and feature == Feature.X and options.exit_lane >= 0:
+                s, lateral = lane.local_coordinates(lanes, options.exit_lane, value, world.cars[w, ego].y)
+                value = s
             if options.scaled[column] != 0:
                 low = type(value)(options.low[column])
                 high = type(value)(options.high[column])
                 if options.scaled[column] == 2:
-                    high = type(value)(lane.DEFAULT_WIDTH) * type(value)(world.rows[w].lanes_seen)
+                    high = type(value)(lane.DEFAULT_WIDTH) * type(value)(world.lanes_seen[w, agent])
                     low = -high
                 value = type(value)(-1.0) + (value - low) * type(value)(2.0) / (high - low)
                 if options.clip != 0:
                     value = wp.clamp(value, type(value)(-1.0), type(value)(1.0))
             out[w, row, column] = wp.float32(value)
-    if options.ordered == 0:
+    if options.shuffled != 0:
         _shuffle_rows(world, w, out)
 
 
@@ -223,23 +230,23 @@ def _shuffle_rows(world: Any, w: int, out: wp.array3d(dtype=wp.float32)):
                 out[w, 1 + j, column] = kept
 
 
-_KEYS = {
+KEYS = {
     "type", "features", "vehicles_count", "features_range", "absolute", "order", "normalize", "clip", "see_behind",
     "observe_intentions", "include_obstacles", "flatten",
 }  # fmt: skip
-_DEFAULT_FEATURES = ("presence", "x", "y", "vx", "vy")
+DEFAULT_FEATURES = ("presence", "x", "y", "vx", "vy")
 
 
-class Kinematics:
+class Kinematics(ObservationType):
     """A table of the ego (row 0) and the vehicles near it, float32 `[rows, F]`.
 
     One deviation: with `vehicles_count` 1 highway-env returns all vehicles, in a shape outside its own space; here it
     is the ego alone.
     """
 
-    def __init__(self, config: dict[str, Any]) -> None:
-        require_known(config, _KEYS, "observation key")
-        features = config.get("features") or _DEFAULT_FEATURES
+    def __init__(self, config: dict[str, Any], setting: Setting, agent: int = 0) -> None:
+        require_known(config, KEYS, "observation key")
+        features = config.get("features") or DEFAULT_FEATURES
         if not isinstance(features, (list, tuple)):
             raise TypeError(f"observation features is {features!r}; it must be a list of names")
         self.features = list(features)
@@ -255,8 +262,11 @@ class Kinematics:
         require_known(self.ranges, [feature.name.lower() for feature in Feature], "observation feature")
         for name, bounds in self.ranges.items():
             number_pair(bounds, f"observation features_range[{name!r}]", different=True)
+        self.agent = agent
+        self.exit_lane = -1
         self.flags = {
             "ordered": order == "sorted",
+            "shuffled": order == "shuffled",
             "absolute": config.get("absolute", False),
             "normalize": config.get("normalize", True),
             "clip": config.get("clip", True),
@@ -282,34 +292,38 @@ class Kinematics:
         bounds = [ranges.get(name) or (0.0, 0.0) for name in self.features]
         return scaled, [float(low) for low, _ in bounds], [float(high) for _, high in bounds]
 
-    def launch(self, lanes: Any, world: Any, model: Any, mask: Any, real: type, worlds: int, device: torch.device):
-        """Return (kernel, inputs) that writes into the returned tensor `[N, rows, F]`, and that tensor."""
+    def bind(self, scene: Scene) -> torch.Tensor:
+        """Allocate and return the table `[N, rows, F]`."""
         options = Options()
         options.rows = self.rows
+        options.exit_lane = self.exit_lane
         for name, flag in self.flags.items():
             setattr(options, name, int(bool(flag)))
-        place = str(device)
+        place = str(scene.device)
         scaled, low, high = self._scaling()
         codes = [int(Feature[name.upper()]) for name in self.features]
         options.features = wp.array(codes, dtype=wp.int32, device=place)
         options.scaled = wp.array(scaled, dtype=wp.int32, device=place)
         options.low = wp.array(low, dtype=wp.float64, device=place)
         options.high = wp.array(high, dtype=wp.float64, device=place)
-        near = wp.zeros((worlds, self.rows), dtype=wp.int32, device=place)
-        near_gap = wp.zeros((worlds, self.rows), dtype=real, device=place)
-        out = torch.zeros(worlds, *self.space.shape, dtype=torch.float32, device=device)
-        inputs = [lanes, world, model, options, mask, near, near_gap, wp.from_torch(out)]
-        return (observe_kinematics, inputs), out
+        near = wp.zeros((scene.num_worlds, self.rows), dtype=wp.int32, device=place)
+        near_gap = wp.zeros((scene.num_worlds, self.rows), dtype=scene.real, device=place)
+        out = torch.zeros(scene.num_worlds, *self.space.shape, dtype=torch.float32, device=scene.device)
+        self._before = [scene.lanes, scene.world, scene.model, options]
+        self._after = [self.agent, near, near_gap, wp.from_torch(out)]
+        return out
+
+    def launches(self, mask: Any, reset: bool = False) -> list[tuple[Any, list[Any]]]:
+        """Return the one launch."""
+        return [(observe_kinematics, [*self._before, mask, *self._after])]
 
 
-OBSERVATION_TYPES = {"Kinematics": Kinematics}
+class ExitObservation(Kinematics):
+    """Kinematics of vehicles alone, where the ego's x is its coordinate on the lane to the exit [m]."""
 
-
-def observation_type(config: dict[str, Any]) -> Kinematics:
-    """Return the observation type that `config["observation"]` describes.
-
-    Raises:
-        ValueError: unknown type, key or feature, or a value out of range.
-    """
-    require_known([config.get("type", "(missing)")], OBSERVATION_TYPES, "observation type")
-    return OBSERVATION_TYPES[config["type"]](config)
+    def __init__(self, config: dict[str, Any], setting: Setting, agent: int = 0) -> None:
+        super().__init__(config, setting, agent)
+        if ("1", "2") not in setting.network.edges:
+            raise ValueError("ExitObservation needs a road with an edge 1 to 2, whose last lane leads to the exit")
+        self.exit_lane = setting.network.lane_number("1", "2", len(setting.network.graph["1"]["2"]) - 1)
+        self.flags |= {"ordered": True, "include_obstacles": False}  # highway-env shuffles the nearest ones here

@@ -1,0 +1,91 @@
+"""The observation types, one file each; this table is the only place that lists them.
+
+Source: highway_env/envs/common/observation.py, 1.12.1.
+"""
+
+from typing import Any
+
+from gymnasium import spaces
+
+from sim.config import require_known
+try:
+    from sim.observations.attributes import AttributesObservation
+except ImportError:
+    AttributesObservation = None
+from sim.observations.base import Observation, ObservationType, Scene, Setting, leaves, mapped
+try:
+    from sim.observations.goal import KinematicsGoal
+except ImportError:
+    KinematicsGoal = None
+from sim.observations.kinematics import ExitObservation, Kinematics
+try:
+    from sim.observations.lidar import LidarObservation
+except ImportError:
+    LidarObservation = None
+try:
+    from sim.observations.occupancy_grid import OccupancyGrid
+except ImportError:
+    OccupancyGrid = None
+try:
+    from sim.observations.time_to_collision import TimeToCollision
+except ImportError:
+    TimeToCollision = None
+
+__all__ = ["Observation", "ObservationType", "Scene", "Setting", "leaves", "mapped", "observation_type"]
+
+
+class TupleObservation(ObservationType):
+    """Several observations of one ego."""
+
+    def __init__(self, options: dict[str, Any], setting: Setting, agent: int = 0) -> None:
+        require_known(options, ["type", "observation_configs"], "observation key")
+        configs = options.get("observation_configs")
+        if not isinstance(configs, (list, tuple)) or not configs:
+            raise ValueError(f"observation_configs is {configs!r}; it must be a list of observation configs")
+        self.members = [observation_type(config, setting, agent) for config in configs]
+        self.space = spaces.Tuple([member.space for member in self.members])
+
+    def bind(self, scene: Scene) -> Observation:
+        """Allocate and return the tensors of all members."""
+        return tuple(member.bind(scene) for member in self.members)
+
+    def launches(self, mask: Any, reset: bool = False) -> list[tuple[Any, list[Any]]]:
+        """Return the launches of all members, in order."""
+        return [launch for member in self.members for launch in member.launches(mask, reset)]
+
+
+class MultiAgentObservation(TupleObservation):
+    """The same observation for each controlled vehicle."""
+
+    def __init__(self, options: dict[str, Any], setting: Setting, agent: int = 0) -> None:
+        require_known(options, ["type", "observation_config"], "observation key")
+        config = options.get("observation_config")
+        self.members = [observation_type(config, setting, agent) for agent in range(setting.egos)]
+        self.space = spaces.Tuple([member.space for member in self.members])
+
+
+OBSERVATION_TYPES: dict[str, type[ObservationType]] = {
+    "Kinematics": Kinematics,
+    "ExitObservation": ExitObservation,
+    "OccupancyGrid": OccupancyGrid,
+    "TimeToCollision": TimeToCollision,
+    "LidarObservation": LidarObservation,
+    "KinematicsGoal": KinematicsGoal,
+    "AttributesObservation": AttributesObservation,
+    "TupleObservation": TupleObservation,
+    "MultiAgentObservation": MultiAgentObservation,
+}
+
+
+def observation_type(config: dict[str, Any], setting: Setting, agent: int = 0) -> ObservationType:
+    """Return the observation type that `config["observation"]` describes.
+
+    Raises:
+        TypeError, ValueError: unknown type, key or feature, a value out of range, or a type that does not fit.
+    """
+    if not isinstance(config, dict):
+        raise TypeError(f"an observation config is {config!r}; it must be a dict")
+    if config.get("type") == "GrayscaleObservation":
+        raise ValueError("GrayscaleObservation needs rendered frames, which do not exist yet")
+    require_known([config.get("type", "(missing)")], OBSERVATION_TYPES, "observation type")
+    return OBSERVATION_TYPES[config["type"]](config, setting, agent)
