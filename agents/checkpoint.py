@@ -23,7 +23,7 @@ import torch
 from torch import Tensor, nn
 
 from agents import networks
-from agents.spaces import Spaces, stored_spaces
+from agents.spaces import Spaces, flat, spaces_of, stored_spaces
 
 CONFIG, POLICY, METRICS = "config.json", "policy.safetensors", "metrics.csv"
 CHECKPOINT, COUNTERS = "checkpoint.safetensors", "checkpoint.json"
@@ -221,12 +221,22 @@ class LearnedDriver:
     def device(self) -> torch.device:
         return next(self.policy.parameters()).device
 
+    def prepare(self, envs: Any, seeds: Any = None) -> None:
+        """ValueError if the policy was not trained for such observations and actions."""
+        trained, found = stored_spaces(_tuples(self.config["spaces"])), spaces_of(envs)
+        for name in ("observation", "actions", "continuous"):
+            if getattr(trained, name) != getattr(found, name):
+                raise ValueError(
+                    f"the policy, trained in {self.config['env']['id']}, does not fit {envs.id}: "
+                    f"{_sizes(trained)}, not {_sizes(found)}"
+                )
+
     def reset(self, mask: Any = None) -> None:
         """Nothing to forget."""
 
     @torch.no_grad()
     def act(self, observation: Any) -> Tensor:
-        """Observations [N, ...] (torch or NumPy) to actions: int64 [N], or float32 [N, A] within the Box."""
+        """Observations [N, ...] (torch or NumPy, dicts and tuples of them) to actions: int64 [N], or float32 [N, A]."""
         return self.policy.greedy(self._checked(observation))
 
     @torch.no_grad()
@@ -235,11 +245,16 @@ class LearnedDriver:
         return self.policy.scores(self._checked(observation))
 
     def _checked(self, observation: Any) -> Tensor:
-        observation = torch.as_tensor(observation, dtype=torch.float32, device=self.device)
+        observation = flat(observation, self.device)
         expected = tuple(self.config["spaces"]["observation"])
         if tuple(observation.shape[1:]) != expected:
             raise ValueError(f"this policy takes observations [N, {expected}], got shape {list(observation.shape)}")
         return observation
+
+
+def _sizes(spaces: Spaces) -> str:
+    kind = "dimensions of a continuous action" if spaces.continuous else "discrete actions"
+    return f"observations {list(spaces.observation)} and {spaces.actions} {kind}"
 
 
 def load_policy(run_dir: str | Path, device: str | torch.device = "cpu") -> LearnedDriver:

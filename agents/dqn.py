@@ -20,7 +20,7 @@ from torch.nn.utils import clip_grad_norm_
 from agents import checkpoint, networks
 from agents.replay_buffer import Batch, ReplayBuffer
 from agents.run import Run, linear
-from agents.spaces import spaces_of
+from agents.spaces import flat, spaces_of
 
 NUM_ENVS = 256
 """Worlds for which the defaults below are meant."""
@@ -145,7 +145,7 @@ class Learner:
 
     def reset(self) -> None:
         """Starts all worlds."""
-        self.observation, _ = self.envs.reset(seed=self.config.seed)
+        self.observation = flat(self.envs.reset(seed=self.config.seed)[0])
 
     def state(self) -> dict[str, Tensor]:
         """Everything that the next iteration depends on, except the environments."""
@@ -179,8 +179,9 @@ class Learner:
         chance = torch.rand(len(observation), generator=self.generator, device=self.device)
         random = torch.randint(self.spaces.actions, chance.shape, generator=self.generator, device=self.device)
         actions = torch.where(chance < share, random, self.policy.greedy(observation))
-        self.observation, reward, terminated, truncated, info = self.envs.step(actions)
-        self.buffer.add(observation, actions, reward, info["final_obs"], terminated, truncated)
+        following, reward, terminated, truncated, info = self.envs.step(actions)
+        self.observation = flat(following)
+        self.buffer.add(observation, actions, reward, flat(info["final_obs"]), terminated, truncated)
         run.record(reward, terminated, truncated, info)
 
     def update(self, progress: float) -> Tensor:

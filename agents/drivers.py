@@ -63,13 +63,17 @@ def choose_environment(
         id, config = environment["id"], environment["config"]
     if env is not None and env != id:
         id, config = env, None
-    if config_file is not None:
-        if not Path(config_file).is_file():
-            raise FileNotFoundError(f"no such config file: {config_file}")
-        try:
-            config = json.loads(Path(config_file).read_text())
-        except ValueError as error:
-            raise ValueError(f"{config_file} is not JSON: {error}") from error
-        if not isinstance(config, dict):
-            raise ValueError(f"{config_file} must hold a JSON object")
-    return id, config
+    return id, config if config_file is None else read_config(config_file)
+
+
+def read_config(path: Path) -> dict:
+    """Returns the environment config in a JSON file; FileNotFoundError or ValueError if there is none."""
+    if not Path(path).is_file():
+        raise FileNotFoundError(f"no such config file: {path}")
+    try:
+        config = json.loads(Path(path).read_text())
+    except ValueError as error:
+        raise ValueError(f"{path} is not JSON: {error}") from error
+    if not isinstance(config, dict):
+        raise ValueError(f"{path} must hold a JSON object")
+    return config

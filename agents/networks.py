@@ -1,7 +1,8 @@
-"""Small networks for driving policies: an MLP and ego-attention torso, an actor-critic and a Q-network.
+"""Small networks for driving policies: four torsos, an actor-critic and a Q-network.
 
 Shapes: B samples (worlds, or a mini-batch), K rows (the ego and tracked vehicles), F features, A actions
 (their number if discrete, their dimension if continuous), D width of the torso's output, H attention heads.
+A grid [F, X, Y] holds F features in each of X by Y cells.
 
 Source of ego-attention: Leurent and Mercat 2019, "Social Attention for Autonomous Decision-Making in Dense
 Traffic".
@@ -18,17 +19,21 @@ from torch import Tensor, nn
 from agents.spaces import Spaces
 
 LOG_2PI = math.log(2.0 * math.pi)
+ACTIVATIONS = {"tanh": nn.Tanh, "relu": nn.ReLU}
 
 
 @dataclass(frozen=True)
 class Config:
     """Shape of a network."""
 
-    torso: Literal["auto", "mlp", "attention", "lanes"] = "auto"
+    torso: Literal["auto", "mlp", "attention", "lanes", "cnn"] = "auto"
     """mlp: flattened observation; attention: the ego row attends to all rows (observations [K, F]); lanes: an MLP over
-    the rows put in order by lane (Kinematics observations); auto: lanes where they can be read, else mlp."""
+    the rows put in order by lane (Kinematics observations of a straight road); cnn: two convolutions and an MLP
+    (observations [F, X, Y]); auto: lanes where they can be read, cnn for grids of at least 8 x 8 cells, else mlp."""
     hidden: tuple[int, ...] = (96, 64)
     """Units of each hidden layer (attention: of the layers that embed one row)."""
+    channels: tuple[int, int] = (16, 32)
+    """Channels of the two convolutions (cnn only)."""
     heads: int = 2
     """Attention heads (attention only); divides the last number of `hidden`."""
     activation: Literal["tanh", "relu"] = "relu"
@@ -48,10 +53,9 @@ def _linear(inputs: int, outputs: int, gain: float, generator: torch.Generator, 
 
 def _layers(sizes: tuple[int, ...], activation: str, generator: torch.Generator) -> nn.Sequential:
     """Linear layers of the given sizes, each followed by the non-linearity."""
-    function = {"tanh": nn.Tanh, "relu": nn.ReLU}[activation]
     modules: list[nn.Module] = []
     for inputs, outputs in itertools.pairwise(sizes):
-        modules += [_linear(inputs, outputs, math.sqrt(2.0), generator), function()]
+        modules += [_linear(inputs, outputs, math.sqrt(2.0), generator), ACTIVATIONS[activation]()]
     return nn.Sequential(*modules)
 
 
@@ -59,14 +63,14 @@ class Standardize(nn.Module):
     """Shifts and scales observations to mean 0 and deviation 1, by the statistics of all that `update` was shown.
 
     highway-env normalises by the range of a feature, not by its spread: lateral speeds fill a hundredth of [-1, 1].
-    With `pooled`, all rows but the ego's share their statistics, as attention must not tell them apart. The column
-    `presence` stays as it is.
+    What the torso must not tell apart shares its statistics: all rows but the ego's (`pooled` "rows"), or the cells of
+    a grid ("cells"). The column `presence` stays as it is.
     """
 
     LEAST_DEVIATION = 1e-3  # below it a feature is constant and stays as it is
     LIMIT = 10.0  # deviations beyond which an observation is clipped
 
-    def __init__(self, shape: tuple[int, ...], pooled: bool, presence: int | None = None):
+    def __init__(self, shape: tuple[int, ...], pooled: Literal["rows", "cells"] | None, presence: int | None = None):
         super().__init__()
         self.pooled, self.presence = pooled, presence
         self.register_buffer("mean", torch.zeros(shape))
@@ -82,8 +86,12 @@ class Standardize(nn.Module):
     @torch.no_grad()
     def update(self, observation: Tensor) -> None:
         """Adds observations [B, *S] to the statistics (Chan et al.'s parallel variance)."""
-        mean, variance = observation.mean(0), observation.var(0, unbiased=False)
-        if self.pooled and len(mean) > 1:
+        if self.pooled == "cells":
+            variance, mean = torch.var_mean(observation, (0, 2, 3), unbiased=False)
+            mean, variance = (one[:, None, None].expand_as(self.mean) for one in (mean, variance))
+        else:
+            mean, variance = observation.mean(0), observation.var(0, unbiased=False)
+        if self.pooled == "rows" and len(mean) > 1:
             pooled = observation[:, 1:].flatten(0, 1)
             mean = torch.cat((mean[:1], pooled.mean(0).expand_as(mean[1:])))
             variance = torch.cat((variance[:1], pooled.var(0, unbiased=False).expand_as(variance[1:])))
@@ -209,18 +217,58 @@ class LaneTorso(nn.Module):
         return self.layers(inputs.flatten(1))
 
 
+class CnnTorso(nn.Module):
+    """Two convolutions, each of which halves the grid, then fully connected layers."""
+
+    LEAST_CELLS = 8
+    """Cells along each side of a grid below which an MLP sees as much."""
+
+    def __init__(self, config: Config, spaces: Spaces, generator: torch.Generator):
+        super().__init__()
+        if len(spaces.observation) != 3:
+            raise ValueError(f"the cnn torso needs [F, X, Y] observations, got shape {list(spaces.observation)}")
+        features, *cells = spaces.observation
+        modules: list[nn.Module] = []
+        for inputs, outputs in itertools.pairwise((features, *config.channels)):
+            layer = nn.utils.skip_init(nn.Conv2d, inputs, outputs, kernel_size=3, stride=2, padding=1)
+            nn.init.orthogonal_(layer.weight, math.sqrt(2.0), generator=generator)
+            nn.init.zeros_(layer.bias)
+            modules += [layer, ACTIVATIONS[config.activation]()]
+            cells = [-(-size // 2) for size in cells]
+        self.convolutions = nn.Sequential(*modules)
+        self.layers = _layers((config.channels[-1] * math.prod(cells), *config.hidden), config.activation, generator)
+
+    def prepare(self, observation: Tensor, raw: Tensor) -> Tensor:
+        """As `MlpTorso.prepare`."""
+        return observation
+
+    def forward(self, inputs: Tensor) -> Tensor:
+        """[B, F, X, Y] -> [B, D]."""
+        return self.layers(self.convolutions(inputs).flatten(1))
+
+
+TORSOS = {"mlp": MlpTorso, "attention": EgoAttention, "lanes": LaneTorso, "cnn": CnnTorso}
+POOLED = {"mlp": None, "attention": "rows", "lanes": "rows", "cnn": "cells"}
+"""What shares its statistics in the observation of each torso (see `Standardize`)."""
+
+
 def _torso_kind(config: Config, spaces: Spaces) -> str:
     if config.torso != "auto":
         return config.torso
-    return "lanes" if spaces.lane is not None and spaces.presence is not None else "mlp"
+    if spaces.lane is not None and spaces.presence is not None:
+        return "lanes"
+    is_grid = len(spaces.observation) == 3 and min(spaces.observation[1:]) >= CnnTorso.LEAST_CELLS
+    return "cnn" if is_grid else "mlp"
 
 
 def _torso(config: Config, spaces: Spaces, generator: torch.Generator) -> nn.Module:
     if not config.hidden or min(config.hidden) < 1:
         raise ValueError(f"hidden must name at least one layer of at least one unit, got {list(config.hidden)}")
-    return {"mlp": MlpTorso, "attention": EgoAttention, "lanes": LaneTorso}[_torso_kind(config, spaces)](
-        config, spaces, generator
-    )
+    return TORSOS[_torso_kind(config, spaces)](config, spaces, generator)
+
+
+def _standardize(config: Config, spaces: Spaces) -> Standardize:
+    return Standardize(spaces.observation, POOLED[_torso_kind(config, spaces)], spaces.presence)
 
 
 class ActorCritic(nn.Module):
@@ -229,7 +277,7 @@ class ActorCritic(nn.Module):
     def __init__(self, config: Config, spaces: Spaces, generator: torch.Generator):
         super().__init__()
         self.spaces = spaces
-        self.standardize = Standardize(spaces.observation, _torso_kind(config, spaces) != "mlp", spaces.presence)
+        self.standardize = _standardize(config, spaces)
         width = config.hidden[-1] if config.hidden else 0
         self.actor_torso = _torso(config, spaces, generator)
         self.critic_torso = None if config.shared else _torso(config, spaces, generator)
@@ -302,7 +350,7 @@ class QNetwork(nn.Module):
         super().__init__()
         if spaces.continuous:
             raise ValueError("a Q-network needs discrete actions; train continuous ones with ppo")
-        self.standardize = Standardize(spaces.observation, _torso_kind(config, spaces) != "mlp", spaces.presence)
+        self.standardize = _standardize(config, spaces)
         self.torso = _torso(config, spaces, generator)
         self.advantage = _linear(config.hidden[-1], spaces.actions, 1.0, generator)
         self.value = _linear(config.hidden[-1], 1, 1.0, generator) if dueling else None

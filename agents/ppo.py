@@ -17,7 +17,7 @@ from torch.nn.utils import clip_grad_norm_
 
 from agents import checkpoint, networks
 from agents.run import Run, linear
-from agents.spaces import Spaces, spaces_of
+from agents.spaces import Spaces, flat, spaces_of
 
 NUM_ENVS = 2048
 """Worlds for which the defaults below are meant."""
@@ -70,6 +70,9 @@ class Config:
     """KL divergence (nats) from the rollout's policy after which an iteration's epochs stop; None: never."""
     reward_scale: float = 1.0
     """Factor on rewards before learning; logged returns are unscaled."""
+    normalize_reward: bool = False
+    """Whether rewards are divided by the deviation of their discounted sums before learning, for problems whose returns
+    are far from 1."""
     checkpoint_every_s: float = 30.0
     """Seconds between checkpoints."""
     network: networks.Config = field(default_factory=networks.Config)
@@ -119,6 +122,35 @@ def gae(
         following = delta[t] + carry[t] * following
         advantages[t] = following
     return advantages
+
+
+class RewardScale:
+    """Divides rewards by the deviation of their discounted sums, over all that it was shown."""
+
+    LIMIT = 10.0  # deviations beyond which a reward is clipped
+
+    def __init__(self, num_envs: int, device: torch.device):
+        self.sums = torch.zeros(num_envs, device=device)  # of each world's episode, discounted
+        self.moments = torch.zeros(3, dtype=torch.float64, device=device)  # count, sum and sum of squares of the sums
+
+    def __call__(self, rewards: Tensor, done: Tensor, gamma: float) -> Tensor:
+        """Rewards [T, N] of steps that ended an episode where `done` [T, N]; adds them to the statistics first."""
+        for reward, ends in zip(rewards, done, strict=True):
+            self.sums = self.sums * gamma + reward
+            seen = self.sums.double()
+            self.moments += torch.stack((torch.ones_like(seen), seen, seen.square()), dim=0).sum(1)
+            self.sums = self.sums * ~ends
+        count, total, squares = self.moments
+        variance = (squares / count - (total / count).square()).clamp(min=1e-8)
+        return (rewards * variance.rsqrt().to(rewards.dtype)).clamp(-self.LIMIT, self.LIMIT)
+
+    def state(self) -> dict[str, Tensor]:
+        """What it has seen."""
+        return {"sums": self.sums, "moments": self.moments}
+
+    def load_state(self, tensors: dict[str, Tensor]) -> None:
+        """Puts back what `state` returned."""
+        self.sums, self.moments = (tensors[name].to(self.sums.device) for name in ("sums", "moments"))
 
 
 class Rollout(NamedTuple):
@@ -179,16 +211,19 @@ class Learner:
         inputs = self.policy.inputs(torch.zeros(1, *self.spaces.observation, device=self.device)).shape[1:]
         self.rollout = Rollout.empty(config.horizon, envs.num_envs, self.spaces, inputs, self.device)
         self.observation = torch.empty(0, device=self.device)
+        self.reward_scale = RewardScale(envs.num_envs, self.device) if config.normalize_reward else None
 
     def reset(self) -> None:
         """Starts all worlds."""
-        self.observation, _ = self.envs.reset(seed=self.config.seed)
+        self.observation = flat(self.envs.reset(seed=self.config.seed)[0])
 
     def state(self) -> dict[str, Tensor]:
         """Everything that the next iteration depends on, except the environments."""
+        scale = {} if self.reward_scale is None else self.reward_scale.state()
         return {
             **checkpoint.prefixed("policy", self.policy.state_dict()),
             **checkpoint.prefixed("optimizer", checkpoint.optimizer_tensors(self.optimizer)),
+            **checkpoint.prefixed("reward_scale", scale),
             "generator": self.generator.get_state(),
             "observation": self.observation,
         }
@@ -199,6 +234,8 @@ class Learner:
         checkpoint.load_optimizer(self.optimizer, checkpoint.part("optimizer", tensors))
         self.generator.set_state(tensors["generator"])
         self.observation = tensors["observation"].to(self.device)
+        if self.reward_scale is not None:
+            self.reward_scale.load_state(checkpoint.part("reward_scale", tensors))
 
     @torch.no_grad()
     def collect(self, run: Run, progress: float) -> Samples:
@@ -209,8 +246,9 @@ class Learner:
             actions, log_probs = self.policy.act(inputs, self.generator)
             rollout.observations[t], rollout.inputs[t] = self.observation, inputs
             rollout.actions[t], rollout.log_probs[t] = actions, log_probs
-            self.observation, reward, terminated, truncated, info = self.envs.step(self.policy.bounded(actions))
-            rollout.final_observations[t] = info["final_obs"]
+            observation, reward, terminated, truncated, info = self.envs.step(self.policy.bounded(actions))
+            self.observation = flat(observation)
+            rollout.final_observations[t] = flat(info["final_obs"])
             rollout.rewards[t], rollout.terminated[t], rollout.truncated[t] = reward, terminated, truncated
             run.record(reward, terminated, truncated, info)
         return self._samples(rollout, discount(self.config, progress))
@@ -225,6 +263,8 @@ class Learner:
         next_values[cut] = self.policy.value(self.policy.inputs(rollout.final_observations[cut]))
         config = self.config
         rewards = rollout.rewards * config.reward_scale
+        if self.reward_scale is not None:
+            rewards = self.reward_scale(rewards, rollout.terminated | rollout.truncated, gamma)
         ends = (rollout.terminated, rollout.truncated)
         advantages = gae(rewards, values, next_values, *ends, gamma, config.gae_lambda)
         seen_and_done = (rollout.inputs, rollout.actions, rollout.log_probs)

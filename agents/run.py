@@ -49,18 +49,25 @@ class EpisodeStatistics:
     def __init__(self, num_envs: int, device: torch.device):
         self.returns = torch.zeros(num_envs, device=device)
         self.lengths = torch.zeros(num_envs, device=device)
-        self.sums = torch.zeros(4, device=device, dtype=torch.float64)  # episodes, return, length, crashes
+        self.sums = torch.zeros(5, device=device, dtype=torch.float64)  # episodes, return, length, crashes, successes
+        self.reports_success = False
         self.speed = torch.zeros(2, device=device, dtype=torch.float64)  # steps, speed
         self.window: collections.deque[list[float]] = collections.deque()
 
     def record(self, reward: Tensor, terminated: Tensor, truncated: Tensor, info: dict[str, Any]) -> None:
-        """Adds one step of every world, [N] each. If info names no crashes, termination counts as one."""
+        """Adds one step of every world, [N] each. If info names no crashes, termination counts as one.
+
+        Where info names successes ([N], or [N, C] of the egos), so do the statistics.
+        """
         last = info.get("final_info", info)
         done = terminated | truncated
         self.returns += reward
         self.lengths += 1
-        crashed = done & last.get("crashed", terminated)
-        self.sums += torch.stack((done.sum(), (self.returns * done).sum(), (self.lengths * done).sum(), crashed.sum()))
+        crashed = last.get("crashed", terminated)
+        self.reports_success = "is_success" in last
+        success = last["is_success"].reshape(len(done), -1).all(1) if self.reports_success else torch.zeros_like(done)
+        columns = torch.stack((torch.ones_like(self.returns), self.returns, self.lengths, crashed, success))
+        self.sums += (columns * done).sum(1, dtype=torch.float64)
         self.returns.masked_fill_(done, 0)
         self.lengths.masked_fill_(done, 0)
         if "speed" in last:
@@ -73,16 +80,17 @@ class EpisodeStatistics:
         self.sums.zero_()
         while sum(sums[0] for sums in self.window) - self.window[0][0] >= WINDOW_EPISODES:
             self.window.popleft()
-        episodes, returns, lengths, crashes = (sum(column) for column in zip(*self.window, strict=True))
+        episodes, returns, lengths, crashes, successes = (sum(column) for column in zip(*self.window, strict=True))
         steps, speed = self.speed.tolist()
         self.speed.zero_()
         scale = 1.0 / episodes if episodes else float("nan")
-        return {
+        figures = {
             "episode_return": returns * scale,
             "episode_length": lengths * scale,
             "crash_rate": crashes * scale,
             "speed": speed / steps if steps else float("nan"),
         }
+        return figures | ({"success_rate": successes * scale} if self.reports_success else {})
 
 
 class Interrupt:
@@ -146,6 +154,7 @@ class Metrics:
                 self._events.add_scalar(name, value, int(row["steps"]))
         line = f"{row['steps'] / 1e6:.2f}M steps, {row['steps_per_s']:,.0f} steps/s"
         line += f", return {row['episode_return']:.2f}, crashes {100 * row['crash_rate']:.1f} %"
+        line += f", successes {100 * row['success_rate']:.1f} %" if "success_rate" in row else ""
         line += f", speed {row['speed']:.1f} m/s" if row["speed"] == row["speed"] else ""
         self._bar.set_postfix_str(line, refresh=False)
         self._bar.update(min(progress, 1.0) - self._bar.n)

@@ -7,6 +7,7 @@ from collections.abc import Sequence
 from typing import Any
 
 import torch
+from gymnasium import spaces
 from torch import Tensor
 
 from sim.engine.drivers import LANE_CHANGE_DELAY
@@ -20,7 +21,8 @@ class IdmDriver:
     """Hands the ego to the simulator's own IDM + MOBIL traffic model.
 
     The model reads the true state of all vehicles, so the driver is privileged. The ego keeps the target
-    speed that it had at the reset. Works in ours and in the real highway-env.
+    speed that it had at the reset (where the agent steers by itself, the speed). Works in ours and in the real
+    highway-env, wherever the task is to follow lanes among traffic.
     """
 
     sees: Sees = "world"
@@ -29,9 +31,19 @@ class IdmDriver:
         self.device = torch.device(device)
 
     def prepare(self, envs: Any, seeds: Sequence[int]) -> None:
-        """Remembers the environment whose egos it will drive."""
+        """Remembers the environment whose egos it will drive; ValueError if they cannot be driven so."""
+        reason = None
+        if isinstance(envs.single_action_space, spaces.Tuple):
+            reason = "it drives one agent only"
+        elif isinstance(envs.single_observation_space, spaces.Dict):
+            reason = "there is no traffic to follow along a lane"
+        elif envs.config["action"].get("dynamical", False):
+            reason = "it knows no tyre slip"
+        if reason:
+            raise ValueError(f"the idm driver cannot drive in {envs.id}: {reason}")
         self.envs = envs
-        self.action = torch.as_tensor(idle_action(envs.single_action_space, envs.config), device=self.device)
+        action = torch.as_tensor(idle_action(envs.single_action_space, envs.config), device=self.device)
+        self.actions = action.expand(len(seeds), *action.shape)
 
     def reset(self, mask: Tensor) -> None:
         """Turns the first ego of each world in `mask` (bool [N]) into an IDM vehicle."""
@@ -40,9 +52,9 @@ class IdmDriver:
             return
         let_idm_drive(self.envs.world, torch.as_tensor(mask, device=self.envs.world.x.device))
 
-    def act(self, observation: Tensor) -> Tensor:
+    def act(self, observation: Any) -> Tensor:
         """Returns IDLE for every world: an IDM vehicle takes no orders."""
-        return self.action.expand(len(observation), *self.action.shape).clone()
+        return self.actions.clone()
 
 
 def let_idm_drive(world: Any, mask: Tensor) -> None:
@@ -52,6 +64,10 @@ def let_idm_drive(world: Any, mask: Tensor) -> None:
     """
     rows = mask.nonzero()[:, 0]
     slots = world.ego[rows, 0].long()
+    steered = world.kind[rows, slots] != int(Kind.MDP)  # by the agent, without a lane or speed to aim at
+    for aim, present in (("target_lane", "lane"), ("target_speed", "speed")):
+        values = getattr(world, aim)
+        values[rows, slots] = torch.where(steered, getattr(world, present)[rows, slots], values[rows, slots])
     world.kind[rows, slots] = int(Kind.IDM)
     world.delta[rows, slots] = DELTA  # not randomised, unlike the traffic's
     world.changes_lanes[rows, slots] = True

@@ -1,9 +1,8 @@
-"""Plays seeds in ours (float64) and in the real highway-env and compares every observation, reward and flag.
+"""Plays seeds in ours (float64) and in the real highway-env and compares every observation, reward, flag and info.
 
-    python scripts/conformance.py --seeds 20                       # the default config of every id
-    python scripts/conformance.py --envs highway-fast-v0 --config case.json --seeds 100
-
-Prints a Markdown table; exit code 1 if an episode differs.
+python scripts/conformance.py --seeds 20                                     # the default config of every id
+python scripts/conformance.py --envs merge-v0 exit-v0 --seeds 5 --configs 20 # and 20 random configs of each
+Prints a Markdown table, and below it each episode that differs; exit code 1 if one does, 2 for wrong input.
 """
 
 import json
@@ -11,54 +10,71 @@ import sys
 from dataclasses import dataclass
 from pathlib import Path
 
+import torch
 import tyro
 from tqdm import tqdm
 
-from sim.evaluation.conformance import TABLE_HEAD, compare
+from sim.evaluation.conformance import compare_all
+from sim.evaluation.conformance_report import chosen_cases, report
+from sim.evaluation.sensitivity import explain
 from sim.provenance import usable_cores
 from sim.scenarios import SCENARIOS
+from sim.vector import usable_device
 
 
-@dataclass
+@dataclass(frozen=True)
 class Arguments:
     """What to compare."""
 
     envs: tuple[str, ...] = tuple(SCENARIOS)
     """Environment ids."""
     seeds: int = 10
-    """Number of seeds."""
+    """Number of seeds of each case."""
     first_seed: int = 0
     """The seeds are first_seed, first_seed + 1, ..."""
     config: Path | None = None
-    """JSON file with a config dict, or a list of them; without it the default config."""
-    resets_only: bool = False
-    """Compare the reset observations only."""
+    """JSON file with a config dict, or a list of them, instead of the default config."""
+    configs: int = 0
+    """Number of random configs of each id, besides the default config."""
+    config_seeds: int = 2
+    """Number of seeds of each random config."""
+    actions: str = "random"
+    """random, gentle, idle or follow (steers along the lane, so that episodes last)."""
+    steps: int | None = None
+    """Longest episode; without it until the end, 300 steps where there is none. 0 compares resets only."""
     processes: int = len(usable_cores())
-    """Processes for the real highway-env."""
+    """Processes for the real highway-env, at least 1."""
+    device: str = "cpu"
+    """Where ours runs: cpu, cuda or cuda:N."""
+    markdown: Path | None = None
+    """File for the table."""
 
 
 def main(arguments: Arguments) -> int:
     """Compare and print; returns the exit code."""
-    configs = [None]
-    if arguments.config is not None:
-        loaded = json.loads(arguments.config.read_text())
-        configs = loaded if isinstance(loaded, list) else [loaded]
-    seeds = range(arguments.first_seed, arguments.first_seed + arguments.seeds)
-    cases = [(env_id, config) for env_id in arguments.envs for config in configs]
-    rows, equal, total = [], 0, 0
-    for env_id, config in tqdm(cases, unit="case"):
-        result = compare(env_id, config, seeds, arguments.processes, arguments.resets_only)
-        rows.append(result.row())
-        total += len(result.seeds)
-        equal += len(result.seeds) - len(result.differences)
-    print(TABLE_HEAD, *rows, sep="\n")
-    print(f"\n{equal} of {total} {'resets' if arguments.resets_only else 'episodes'} equal")
-    return int(equal < total)
+    usable_device(arguments.device)
+    if arguments.processes < 1:
+        raise ValueError(f"--processes is {arguments.processes}; it must be at least 1")
+    if arguments.markdown and not arguments.markdown.absolute().parent.is_dir():
+        raise FileNotFoundError(f"--markdown: the folder {arguments.markdown.absolute().parent} does not exist")
+    given = None if arguments.config is None else json.loads(arguments.config.read_text())
+    cases = chosen_cases(
+        arguments.envs, arguments.seeds, arguments.first_seed, given, arguments.configs, arguments.config_seeds,
+        arguments.steps, arguments.actions,
+    )  # fmt: skip
+    with tqdm(total=sum(len(case.seeds) for case in cases), unit="episode", disable=None) as bar:
+        results = list(compare_all(cases, arguments.processes, arguments.device, bar.update))
+    explain(results, arguments.processes)
+    print(text := report(results))
+    if arguments.markdown:
+        arguments.markdown.write_text(text + "\n")
+    return int(not all(result.equal for result in results))
 
 
 if __name__ == "__main__":
+    torch.set_num_threads(1)
     try:
         sys.exit(main(tyro.cli(Arguments, description=__doc__)))
-    except (ValueError, TypeError, OSError, json.JSONDecodeError) as error:
+    except (ValueError, TypeError, OSError) as error:  # a JSONDecodeError is a ValueError
         print(f"conformance: {error}", file=sys.stderr)
         sys.exit(2)

@@ -42,7 +42,7 @@ class Arguments:
     trust: bool = False
     """Load the pickled code of a Stable-Baselines3 zip."""
     sb3_algo: str = "ppo"
-    """The algorithm of the zip: ppo, dqn or a2c."""
+    """The algorithm of the zip: ppo, dqn, a2c, sac, td3 or ddpg."""
 
 
 def main(arguments: Arguments) -> int:

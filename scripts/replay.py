@@ -17,8 +17,8 @@ import tyro
 from tqdm import tqdm
 
 from agents.drivers import choose_driver, choose_environment
-from sim.recording import Trace, frame_rate, make_envs, pictures, record_episode, replay
-from sim.render import NoDisplayError, Renderer
+from sim.recording import Trace, camera, frame_rate, make_envs, pictures, record_episode, replay
+from sim.render import NoDisplayError
 from sim.video import check_video_path, write_video
 
 
@@ -46,7 +46,7 @@ class Arguments:
     trust: bool = False
     """Load the pickled code of a Stable-Baselines3 zip."""
     sb3_algo: str = "ppo"
-    """The algorithm of the zip: ppo, dqn or a2c."""
+    """The algorithm of the zip: ppo, dqn, a2c, sac, td3 or ddpg."""
 
 
 def record(arguments: Arguments) -> Trace:
@@ -72,7 +72,7 @@ def main(arguments: Arguments) -> int:
         envs = make_envs(trace.case.id, trace.case.config, trace.case.precision, arguments.device)
         sees_world = trace.case.sees == "world"
         driver = choose_driver(name=trace.case.driver).build(arguments.device) if sees_world else None
-        renderer = Renderer(envs.network)
+        renderer = camera(envs)
         images, fps = pictures(renderer, replay(trace, envs, driver), frame_rate(envs))
         fps *= arguments.speed
         if arguments.out:

@@ -5,25 +5,29 @@ python scripts/train.py --out runs/x --resume
 """
 
 import argparse
-import json
 import sys
 from dataclasses import dataclass
 from pathlib import Path
-from typing import Any, Generic, Literal, TypeVar
+from typing import Generic, Literal, TypeVar
 
 import torch
 import tyro
 
 import sim
-from agents import checkpoint, dqn, ppo
+from agents import checkpoint
+from agents.drivers import read_config
+from agents.presets import ALGORITHMS, config_for
+from sim.config import complete
 
-ALGORITHMS: dict[str, Any] = {"ppo": ppo, "dqn": dqn}
 Config = TypeVar("Config")
 
 
 @dataclass(frozen=True)
 class Arguments(Generic[Config]):
-    """Train a driver. The settings of the algorithm (--algo ppo --help, --algo dqn --help) follow these."""
+    """Train a driver. The settings of the algorithm (--algo ppo --help, --algo dqn --help) follow these.
+
+    Their defaults suit what the driver sees and does in --env.
+    """
 
     config: tyro.conf.OmitArgPrefixes[Config]
     algo: Literal["ppo", "dqn"] = "ppo"
@@ -48,7 +52,7 @@ def main(arguments: Arguments) -> None:
     """Builds the environments and trains."""
     device, algorithm = checkpoint.usable_device(arguments.device), ALGORITHMS[arguments.algo]
     env, num_envs, precision = arguments.env, arguments.num_envs or algorithm.NUM_ENVS, arguments.precision
-    env_config = read_env_config(arguments.env_config) if arguments.env_config else None
+    env_config = read_config(arguments.env_config) if arguments.env_config else None
     if arguments.threads:
         torch.set_num_threads(arguments.threads)
     if arguments.resume:
@@ -61,24 +65,19 @@ def main(arguments: Arguments) -> None:
     print(f"driver in {arguments.out}; judge it with: python scripts/evaluate.py {arguments.out}")
 
 
-def read_env_config(path: Path) -> dict[str, Any]:
-    """The environment config in a JSON file; ValueError if it is not an object."""
-    try:
-        return dict(json.loads(path.read_text()).items())
-    except (ValueError, AttributeError) as error:
-        raise ValueError(f"--env-config {path} holds no JSON object: {error}") from error
-
-
 def parse() -> Arguments:
     """The command line; a run to resume supplies the algorithm and the defaults of its settings."""
-    first = argparse.ArgumentParser(add_help=False)
+    first = argparse.ArgumentParser(add_help=False, allow_abbrev=False)
     first.add_argument("--algo", choices=ALGORITHMS)
+    first.add_argument("--env", default=Arguments.env)
+    first.add_argument("--env-config", type=Path)
     first.add_argument("--out", type=Path, default=Arguments.out)
     first.add_argument("--resume", action="store_true")
     known, _ = first.parse_known_args()
     algo = known.algo or "ppo"
-    config = ALGORITHMS[algo].Config()
-    if known.resume:
+    if not known.resume:
+        config = config_for(algo, complete(known.env, read_config(known.env_config) if known.env_config else None))
+    else:
         stored = checkpoint.load_config(known.out)
         if known.algo not in (None, stored["algo"]):
             raise ValueError(f"the run in {known.out} was trained with {stored['algo']}, not {known.algo}")

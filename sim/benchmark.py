@@ -26,13 +26,23 @@ import torch
 import sim
 from sim.provenance import usable_cores
 
-RivalName = Literal["ours", "envpool", "highway-env", "highway-env per core"]
+RivalName = Literal["ours", "envpool", "highway-env", "highway-env per core", "ours, one world"]
 # Drawn before the clock starts and used in turn.
 ACTION_BATCHES = 64
-ENVPOOL_IDS = {"highway-v0": "Highway-v0", "highway-fast-v0": "HighwayFast-v0"}
+# Ours -> EnvPool's. Its multi-agent ids have two agents, like ours.
+ENVPOOL_IDS = {
+    name: name
+    for name in (
+        "highway-v0", "highway-fast-v0", "merge-v0", "exit-v0", "intersection-v0", "intersection-v1",
+        "intersection-multi-agent-v0", "intersection-multi-agent-v1", "roundabout-v0", "lane-keeping-v0",
+        "racetrack-v0", "racetrack-large-v0", "racetrack-oval-v0", "parking-v0", "parking-ActionRepeat-v0",
+        "parking-parked-v0", "u-turn-v0",
+    )
+} | {"two-way-v0": "TwoWay-v0"}  # fmt: skip
 # (num_envs, batch_size) tried for EnvPool; the best one is used. Equal sizes are its synchronous mode.
 ENVPOOL_SIZES = ((16, 16), (64, 64), (256, 256), (1024, 1024), (64, 32), (512, 256))
 TRIAL_SECONDS = 0.5
+NO_SUCH_ID = "has no such id"
 NOT_INSTALLED = "not installed (extra `peers`: pip install -e .[peers])"
 
 
@@ -98,8 +108,15 @@ class Ours:
         self.envs = sim.make_vec(env_id, num_envs=num_envs, device=device, precision="float32")
         self.envs.reset(seed=seed)
         generator = torch.Generator().manual_seed(seed)
-        actions = self.envs.single_action_space.n
-        self.actions = torch.randint(actions, (ACTION_BATCHES, num_envs), generator=generator).to(device)
+        space = self.envs.single_action_space
+        if isinstance(space, gymnasium.spaces.Tuple):  # the same for each agent
+            lead, space = (ACTION_BATCHES, num_envs, len(space.spaces)), space.spaces[0]
+        else:
+            lead = (ACTION_BATCHES, num_envs)
+        if isinstance(space, gymnasium.spaces.Discrete):
+            self.actions = torch.randint(space.n, lead, generator=generator).to(device)
+        else:
+            self.actions = (torch.rand(*lead, *space.shape, generator=generator) * 2 - 1).to(device)
         self.envs.step(self.actions[0])
         self._synchronize()
         self.first_call = time.perf_counter() - start
@@ -134,9 +151,14 @@ class EnvPool:
 
         sizes = {"num_envs": num_envs, "batch_size": batch_size, "num_threads": threads}
         self.pool = envpool.make_gymnasium(ENVPOOL_IDS[env_id], seed=seed, **sizes)
+        self.agents = 2 if "multi-agent" in env_id else 1
+        space = self.pool.action_space
+        lead = (ACTION_BATCHES, batch_size * self.agents)
         rng = np.random.default_rng(seed)
-        shape = (ACTION_BATCHES, batch_size)
-        self.actions = rng.integers(self.pool.action_space.n, size=shape, dtype=np.int32)
+        if isinstance(space, gymnasium.spaces.Discrete):
+            self.actions = rng.integers(space.n, size=lead, dtype=np.int32)
+        else:
+            self.actions = rng.uniform(-1, 1, size=(*lead, *space.shape)).astype(np.float32)
         self.num_envs, self.batch_size = num_envs, batch_size
         mode = "" if num_envs == batch_size else f", {batch_size} a batch"
         self.setting = f"{num_envs} worlds{mode}, {threads} threads"
@@ -147,13 +169,20 @@ class EnvPool:
         batches = self.num_envs // self.batch_size
         return [np.array(self.pool.recv()[-1]["env_id"]) for _ in range(batches)]
 
+    def _send(self, batch: int, ids: np.ndarray) -> None:
+        actions = self.actions[batch % ACTION_BATCHES]
+        if self.agents == 1:
+            self.pool.send(actions, ids)
+        else:
+            self.pool.send({"action": actions, "env_id": ids, "players.env_id": np.repeat(ids, self.agents)})
+
     def measure(self, seconds: float) -> float:
         calls, start = 0, time.perf_counter()
         for ids in self.waiting:
-            self.pool.send(self.actions[0], ids)
+            self._send(0, ids)
         while time.perf_counter() - start < seconds:
             ids = self.pool.recv()[-1]["env_id"]
-            self.pool.send(self.actions[calls % ACTION_BATCHES], ids)
+            self._send(calls, ids)
             calls += 1
         self.waiting = self._receive_all()  # nothing runs on into the next rival's turn
         calls += len(self.waiting)
@@ -198,20 +227,37 @@ def _step_highway_env(pipe: Any, env_id: str, seed: int) -> None:
     """Steps one real environment for the seconds asked for through `pipe`, until None comes."""
     import highway_env  # noqa: F401  (registers the ids)
 
-    env = gymnasium.make(env_id)
-    env.reset(seed=seed)
-    actions = np.random.default_rng(seed).integers(env.action_space.n, size=ACTION_BATCHES).tolist()
-    env.step(actions[0])
+    stepper = OneWorld(gymnasium.make(env_id), seed)
     pipe.send("ready")
     while (seconds := pipe.recv()) is not None:
+        pipe.send(stepper.measure(seconds))
+    stepper.close()
+
+
+class OneWorld:
+    """A Gymnasium environment of one world, stepped as in its users' scripts: the real highway-env's, or `sim.make`."""
+
+    first_call = None
+    setting = "1 world, float64"
+
+    def __init__(self, env: gymnasium.Env, seed: int):
+        self.env = env
+        env.reset(seed=seed)
+        env.action_space.seed(seed)
+        self.actions = [env.action_space.sample() for _ in range(ACTION_BATCHES)]
+        env.step(self.actions[0])
+
+    def measure(self, seconds: float) -> float:
         steps, start = 0, time.perf_counter()
         while time.perf_counter() - start < seconds:
-            _, _, terminated, truncated, _ = env.step(actions[steps % ACTION_BATCHES])
+            _, _, terminated, truncated, _ = self.env.step(self.actions[steps % ACTION_BATCHES])
             steps += 1
-            if terminated or truncated:
-                env.reset()
-        pipe.send(steps / (time.perf_counter() - start))
-    env.close()
+            if np.any(terminated) or truncated:
+                self.env.reset()
+        return steps / (time.perf_counter() - start)
+
+    def close(self) -> None:
+        self.env.close()
 
 
 def _fastest(makers: list[Any], progress: Any) -> Rival:
@@ -235,7 +281,11 @@ def _makers(rival: str, env_id: str, config: Config) -> list[Any]:
     """One constructor for each setting of `rival` that is worth trying."""
     if rival == "ours":
         return [lambda n=n: Ours(env_id, n, config.device, config.seed) for n in config.num_envs]
+    if rival == "ours, one world":
+        return [lambda: OneWorld(sim.make(env_id), config.seed)]
     if rival == "envpool":
+        if env_id not in ENVPOOL_IDS:
+            return []
         return [lambda s=s: EnvPool(env_id, *s, config.cores, config.seed) for s in ENVPOOL_SIZES]
     if rival == "highway-env":
         return [lambda: HighwayEnv(env_id, 1, config.seed)]
@@ -267,8 +317,12 @@ def measure(env_id: str, config: Config, progress: Any = lambda what: None) -> l
         for name in config.rivals:
             timing = Timing(name)
             timings.append(timing)
+            makers = _makers(name, env_id, config)
+            if not makers:
+                timing.missing = NO_SUCH_ID
+                continue
             try:
-                rival = _fastest(_makers(name, env_id, config), progress)
+                rival = _fastest(makers, progress)
             except ModuleNotFoundError as error:
                 if error.name not in ("envpool", "highway_env"):
                     raise

@@ -79,12 +79,12 @@ def complete(env_id: str, changes: dict[str, Any] | None) -> dict[str, Any]:
 
 
 def _check_type(key: str, value: Any, default: Any) -> None:
-    """Raise unless a value is of its default's kind: a switch, a number, two numbers or a dict."""
+    """Raise unless a value is of its default's kind: a switch, a number, two numbers or a dict; others pass."""
     if isinstance(default, bool):
         fits, wanted = isinstance(value, (bool, int, np.bool_)), "True or False"
     elif isinstance(default, (int, float)):
         fits, wanted = is_number(value), "a number"
-    elif isinstance(default, list):
+    elif isinstance(default, list) and len(default) == 2:
         number_pair(value, f"config[{key!r}]")
         return
     else:

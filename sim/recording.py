@@ -9,7 +9,6 @@ import zipfile
 from collections.abc import Generator, Iterator
 from dataclasses import asdict, dataclass, fields
 from pathlib import Path
-from types import SimpleNamespace
 from typing import Any
 
 import numpy as np
@@ -26,6 +25,8 @@ SMOOTH_RATE = 20.0
 """Pictures a simulated second below which places between the frames are drawn too [Hz]."""
 REWARD_TOLERANCE = 1e-6
 """How far a replayed reward may stand from the recorded one."""
+PUSH = 2.0
+"""How much further than its speed takes it a contact may push a vehicle within a frame [m]."""
 
 
 @dataclass(frozen=True)
@@ -55,7 +56,8 @@ class Trace:
 
     Attributes:
         case: what was driven.
-        actions: [T] integers or [T, D] floats. rewards: [T]. terminated, truncated: bool [T].
+        actions: [T] integers or [T, D] floats; of C agents [T, C] or [T, C, D]. rewards: [T], summed over the agents
+            where the id rewards each. terminated, truncated: bool [T].
         scores: one figure an action, [T, A]; A is 0 where the driver gave none.
     """
 
@@ -158,11 +160,12 @@ def record_episode(driver: Driver, envs: Any, seed: int, name: str = "") -> Trac
             label, values = driver.scores(observation)
             scores = values[0].detach().cpu().numpy()
         actions = driver.act(observation)
-        observation, reward, terminated, truncated, _ = envs.step(actions)
-        step = (actions[0].cpu().numpy(), float(reward[0]), bool(terminated[0]), bool(truncated[0]), scores)
+        outcome = envs.step(actions)
+        observation = outcome[0]
+        step = (actions[0].cpu().numpy(), *_first(outcome), scores)
         for array, value in zip(_ARRAYS, step, strict=True):
             rows[array].append(value)
-        if terminated[0] or truncated[0]:
+        if any(step[2:4]):
             break
     case = Case(
         id=envs.id,
@@ -215,7 +218,7 @@ def replay(trace: Trace, envs: Any, driver: Driver | None = None) -> Iterator[Fr
             count += 1
             yield Frame(envs, count / rate, _hud(trace, envs, step, count / rate, reward, total))
         _check(trace, step, outcome)
-        reward = float(outcome[1][0])
+        reward = _first(outcome)[0]
         total += reward
     yield Frame(envs, count / rate, _hud(trace, envs, step, count / rate, reward, total))
 
@@ -223,25 +226,39 @@ def replay(trace: Trace, envs: Any, driver: Driver | None = None) -> Iterator[Fr
 def _hud(trace: Trace, envs: Any, step: int, time: float, reward: float | None, total: float) -> Hud:
     """What to write over a frame of policy step `step`; `reward` and `total` are of the steps before."""
     names = action_names(envs.config) or []
-    action = trace.actions[step]
+    agents = np.atleast_1d(trace.actions[step])
+    if names:
+        action = ", ".join(names[int(agent)] for agent in agents)
+    else:
+        action = " ".join(f"{number:+.2f}" if agents.dtype.kind == "f" else str(number) for number in agents.flat)
     return Hud(
         title=f"{trace.case.driver} on {trace.case.id}, seed {trace.case.seed}",
         time=time,
         speed=float(envs.world.speed[0, int(envs.world.ego[0, 0])]),
         reward=reward,
         total=total,
-        action=names[int(action)] if names else " ".join(f"{a:+.2f}" for a in np.atleast_1d(action)),
-        actions=names,
+        action=action,
+        actions=names if len(agents) == 1 else [],
         scores=trace.scores[step] if trace.scores.shape[1] == len(names) > 0 else None,
         score_label=trace.case.score_label,
     )
+
+
+def camera(envs: Any) -> Renderer:
+    """Returns a renderer with the screen of the id's config; that of long straight roads, 4 to 1, is enlarged."""
+    config = envs.config
+    width, height = config["screen_width"], config["screen_height"]
+    if width >= 4 * height:
+        return Renderer(envs.network)
+    return Renderer(envs.network, width, height, config["scaling"], tuple(config["centering_position"]))
 
 
 def pictures(renderer: Renderer, frames: Iterator[Frame], rate: float) -> tuple[Iterator[np.ndarray], float]:
     """Returns the images of a replay, [H, W, 3] each, and how many of them make one simulated second.
 
     Between two frames of the simulation (5 Hz in highway-fast-v0, too few for the eye) vehicles are drawn on the
-    straight line from one place to the next; the last frame stays for a second.
+    straight line from one place to the next; the last frame stays for a second. What has gone another way than its
+    speed would take it is another vehicle, in a slot that was given away: it is drawn in its new place.
 
     Args:
         renderer: draws them.
@@ -253,20 +270,47 @@ def pictures(renderer: Renderer, frames: Iterator[Frame], rate: float) -> tuple[
     def images() -> Iterator[np.ndarray]:
         before, image = None, None
         for frame in frames:
-            after = {name: getattr(frame.world, name)[:1].clone() for name in ("x", "y", "heading")}
-            others = {name: getattr(frame.world, name) for name in ("acceleration", "kind", "crashed", "ego")}
+            after = {name: getattr(frame.world, name)[:1].clone() for name in ("x", "y", "heading", "speed")}
+            moved = None if before is None else _same_vehicles(before, after, rate)
             for step in range(1, steps + 1):
-                if before is None or step == steps or before["x"].shape != after["x"].shape:
+                if moved is None or step == steps:
                     image = renderer.draw(frame.world, 0, frame.hud)
                 else:
-                    pose = {name: torch.lerp(before[name], after[name], step / steps) for name in after}
-                    image = renderer.draw(SimpleNamespace(**pose, **others), 0, frame.hud)
+                    shares = torch.where(moved, step / steps, 1.0).to(after["x"].dtype)
+                    pose = {name: torch.lerp(before[name], after[name], shares) for name in ("x", "y", "heading")}
+                    image = renderer.draw(_Moment(frame.world, pose), 0, frame.hud)
                 yield image
             before = after
         for _ in range(round(rate * steps)):
             yield image
 
     return images(), rate * steps
+
+
+class _Moment:
+    """A world some of whose fields are others."""
+
+    def __init__(self, world: Any, fields: dict[str, torch.Tensor]):
+        self.__dict__.update(fields)
+        self._world = world
+
+    def __getattr__(self, name: str) -> Any:
+        return getattr(self._world, name)
+
+
+def _same_vehicles(before: dict[str, torch.Tensor], after: dict[str, torch.Tensor], rate: float) -> torch.Tensor | None:
+    """Whether each slot [1, V] holds the vehicle that it held a frame ago; None if there are not as many slots."""
+    if before["x"].shape != after["x"].shape:
+        return None
+    moved = torch.hypot(after["x"] - before["x"], after["y"] - before["y"])
+    expected = torch.maximum(before["speed"].abs(), after["speed"].abs()) / rate
+    return moved < expected + PUSH
+
+
+def _first(outcome: tuple) -> tuple[float, bool, bool]:
+    """Reward, terminated and truncated of the one world of a step; of agents their sum, and whether all have ended."""
+    _, reward, terminated, truncated, _ = outcome
+    return float(reward[0].sum()), bool(terminated[0].all()), bool(truncated[0])
 
 
 def _frames(envs: Any, actions: torch.Tensor) -> Generator[int, None, tuple]:
@@ -279,14 +323,10 @@ def _frames(envs: Any, actions: torch.Tensor) -> Generator[int, None, tuple]:
 
 
 def _check(trace: Trace, step: int, outcome: tuple) -> None:
-    _, reward, terminated, truncated, _ = outcome
-    reward = float(reward[0])
+    reward, *ended = _first(outcome)
     if not abs(reward - trace.rewards[step]) <= REWARD_TOLERANCE:
         raise ValueError(f"the replay leaves the trace at step {step}: reward {reward}, recorded {trace.rewards[step]}")
-    ended, recorded = (
-        (bool(terminated[0]), bool(truncated[0])),
-        (bool(trace.terminated[step]), bool(trace.truncated[step])),
-    )
+    recorded = [bool(trace.terminated[step]), bool(trace.truncated[step])]
     if ended != recorded:
         raise ValueError(
             f"the replay leaves the trace at step {step}: terminated, truncated {ended}, recorded {recorded}"

@@ -120,7 +120,7 @@ class VectorEnv(gymnasium.vector.VectorEnv):
         driver = DRIVER | self.scenario.driver
         for name, value in driver.items():
             setattr(model, name, value)
-        model.closing_scale = 1 / (2 * np.sqrt(-driver["comfort_acc_max"] * driver["comfort_acc_min"]))
+        model.closing_divisor = 2 * np.sqrt(-driver["comfort_acc_max"] * driver["comfort_acc_min"])
         model.ego_speed_min, model.ego_speed_max = self.action_type.speed_range
         model.connected_lanes = int(bool(self.config["neighbour_vehicles_connected_lanes"]))
         if self.scenario.regulated:
@@ -135,10 +135,14 @@ class VectorEnv(gymnasium.vector.VectorEnv):
         """Record the launches of a step and of a reset; Warp compiles the kernels here, or finds them in its cache."""
         real = PRECISIONS[self.precision]
         family = self.scenario
-        lanes, world, model = self.network.table(real, self.device), self.world.struct(), self._model()
+        lanes, world, model = self.network.table(
+            real, self.device, sweep=not self.config["neighbour_vehicles_connected_lanes"]
+        ), self.world.struct(), self._model()
         rules = family.rules(self.config, self.action_type.kind, self.network, self.device)
         every, masked, active = (wp.from_torch(flag) for flag in (self._all, self._mask, self._active))
-        agents = 0 if self.config["manual_control"] else self.action_type.agents
+        # lane keeping steers whatever the config says
+        ignored = self.config["manual_control"] and not family.observes_first
+        agents = 0 if ignored else self.action_type.agents
         meta, command = wp.from_torch(self._meta), wp.from_torch(self._command)
         verdict = Verdict()
         for name, tensor in self._judged.items():
@@ -307,7 +311,7 @@ class VectorEnv(gymnasium.vector.VectorEnv):
             info["agents_rewards"] = judged["agent_reward"].to(self.world.x.dtype, copy=True)
             info["agents_terminated"] = copied(judged["agent_terminated"])
         if "is_success" in self.scenario.reports:
-            of_all = isinstance(self.observation_type, MultiAgentObservation)  # highway-env gives a tuple then
+            of_all = self.scenario.success_of_all and isinstance(self.observation_type, MultiAgentObservation)
             info["is_success"] = judged["success"].clone() if of_all else judged["success"][:, 0].clone()
         return info if actions is None else info | {"action": actions}
 

@@ -8,6 +8,8 @@ import warp as wp
 # For `wp.func(inline=...)` of functions that run rarely. Where there is CUDA they are compiled out of line: with all
 # inlined, NVRTC needs many minutes for the kernel of a step, so 20 s. The CPU code is faster with all of it inlined.
 # SLIPSTREAM_OUTLINE=1 asks for the same without a GPU (to compile for one ahead of time).
+# HOT is for a function that must not become a call on the CPU, because a call copies its struct arguments.
+HOT = None if torch.cuda.is_available() or os.environ.get("SLIPSTREAM_OUTLINE") == "1" else True
 COLD = False if torch.cuda.is_available() or os.environ.get("SLIPSTREAM_OUTLINE") == "1" else None
 
 

@@ -9,13 +9,14 @@ from typing import Any
 
 import warp as wp
 
-from sim.engine import COLD
+from sim.engine import COLD, HOT
 from sim.engine import lanes as lane
-from sim.engine.elementary import arcsine, ratio_power
+from sim.engine.elementary import arcsine, dot, ratio_power
 from sim.engine.neighbours import front_vehicle, rear_vehicle
 from sim.engine.network import next_lane
 from sim.engine.state import Kind
-from sim.engine.vehicles import HALF_LENGTH, LENGTH, not_zero
+from sim.engine.steering import MAX_STEERING_ANGLE, slip_of_steering, slip_towards
+from sim.engine.vehicles import HALF_LENGTH, LENGTH, coordinates, not_zero
 
 # ControlledVehicle
 TAU_PURSUIT = 0.1  # s
@@ -23,9 +24,6 @@ KP_A = 1 / 0.6  # 1/s
 KP_HEADING = 5.0  # 1/s
 KP_LATERAL = 1 / 0.6  # 1/s
 MAX_HEADING_COMMAND = math.pi / 4  # rad
-MAX_STEERING_ANGLE = math.pi / 3  # rad
-# Sine of the slip angle at the largest steering angle: tan(slip) = tan(steering) / 2.
-MAX_SLIP = math.sin(math.atan(math.tan(MAX_STEERING_ANGLE) / 2))
 
 # IDMVehicle; its POLITENESS is 0, so MOBIL's terms for the others' accelerations are left out
 ACC_MAX = 6.0  # m/s2
@@ -62,7 +60,8 @@ def follow_road(lanes: Any, world: Any, w: int, v: int):
     target = world.cars[w, v].target_lane
     if lanes.lanes[target].dead_end != 0 and world.cars[w, v].route_size == 0:
         return
-    if lane.after_end(lanes, target, world.cars[w, v].x, world.cars[w, v].y):
+    s, lateral = coordinates(lanes, world, w, v, target)
+    if s > lanes.lanes[target].length - type(s)(lane.HALF_VEHICLE):
         world.cars[w, v].target_lane = next_lane(lanes, world, w, v, target)
 
 
@@ -117,19 +116,28 @@ def lane_distance(lanes: Any, world: Any, w: int, v: int, other: int):
 
 
 @wp.func
+def _gap(lanes: Any, world: Any, w: int, v: int, other: int):
+    """`lane_distance` within a step, where coordinates are known."""
+    on = world.cars[w, v].lane
+    s, lateral = coordinates(lanes, world, w, v, on)
+    s_other, lateral_other = coordinates(lanes, world, w, other, on)
+    return s_other - s
+
+
+@wp.func
 def desired_gap(world: Any, model: Any, w: int, reasoner: int, v: int, front: int):
     """Gap [m] that `v` wants to `front`, by the parameters of `reasoner`."""
     speed = world.cars[w, v].speed
     front_speed = world.cars[w, front].speed
     cos_v = world.cars[w, v].cos_heading
     sin_v = world.cars[w, v].sin_heading
-    closing = (speed * cos_v - front_speed * world.cars[w, front].cos_heading) * cos_v + (
-        speed * sin_v - front_speed * world.cars[w, front].sin_heading
-    ) * sin_v
+    closing_x = speed * cos_v - front_speed * world.cars[w, front].cos_heading
+    closing_y = speed * sin_v - front_speed * world.cars[w, front].sin_heading
+    closing = dot(closing_x, closing_y, cos_v, sin_v)
     time_wanted = type(speed)(TIME_WANTED)
     if world.cars[w, reasoner].kind != Kind.IDM:
         time_wanted = type(speed)(LINEAR_TIME_WANTED)
-    return model.distance_wanted + speed * time_wanted + speed * closing * model.closing_scale
+    return model.distance_wanted + speed * time_wanted + speed * closing / model.closing_divisor
 
 
 @wp.func
@@ -158,7 +166,7 @@ def following_acceleration(world: Any, model: Any, w: int, reasoner: int, v: int
     zero = type(speed)(0.0)
     if world.cars[w, reasoner].kind == Kind.IDM:
         closeness = desired_gap(world, model, w, reasoner, v, front) / not_zero(gap)
-        return -model.comfort_acc_max * closeness * closeness
+        return -(model.comfort_acc_max * (closeness * closeness))
     safe = model.distance_wanted + wp.max(speed, zero) * type(speed)(LINEAR_TIME_WANTED)
     command = world.cars[w, reasoner].gain_1 * wp.min(world.cars[w, front].speed - speed, zero)
     return command + world.cars[w, reasoner].gain_2 * wp.min(gap - safe, zero)
@@ -169,7 +177,7 @@ def acceleration_behind(lanes: Any, world: Any, model: Any, w: int, v: int, fron
     """What `front` (-1: none) adds to the acceleration of `v` [m/s2]."""
     if front < 0:
         return type(model.dt)(0.0)
-    return following_acceleration(world, model, w, v, v, front, lane_distance(lanes, world, w, v, front))
+    return following_acceleration(world, model, w, v, v, front, _gap(lanes, world, w, v, front))
 
 
 @wp.func
@@ -186,10 +194,10 @@ def acceleration(lanes: Any, world: Any, model: Any, w: int, reasoner: int, v: i
     free = free_acceleration(lanes, world, model, w, reasoner, v)
     if front < 0:
         return free
-    return free + following_acceleration(world, model, w, reasoner, v, front, lane_distance(lanes, world, w, v, front))
+    return free + following_acceleration(world, model, w, reasoner, v, front, _gap(lanes, world, w, v, front))
 
 
-@wp.func
+@wp.func(inline=HOT)
 def mobil(lanes: Any, world: Any, model: Any, w: int, v: int, candidate: int, new_front: int, old_front: int):
     """Does MOBIL accept a change of `v` from behind `old_front` to the lane `candidate`, behind `new_front`?
 
@@ -269,7 +277,7 @@ def abort_lane_change(lanes: Any, world: Any, model: Any, w: int, v: int, just_d
             if just_decided and other > v and kind <= Kind.DEFENSIVE:
                 seen = seen and world.cars[w, other].timer != type(model.dt)(0.0)
             if seen:
-                gap = lane_distance(lanes, world, w, v, other)
+                gap = _gap(lanes, world, w, v, other)
                 if gap > type(gap)(0.0) and gap < desired_gap(world, model, w, v, v, other):
                     world.cars[w, v].target_lane = current
                     return
@@ -277,17 +285,17 @@ def abort_lane_change(lanes: Any, world: Any, model: Any, w: int, v: int, just_d
 
 @wp.func
 def lane_following_slip(lanes: Any, world: Any, model: Any, w: int, v: int):
-    """Return the slip (its sine) that steers `v` to its target lane.
+    """Return the slip that steers `v` to its target lane.
 
-    highway-env computes `steering = clip(atan(2 tan(asin(slip))))` and later `slip = atan(tan(steering) / 2)`; clipping
-    the sine once is the same. Exactly on a straight lane the command is exactly zero: no trigonometry is needed.
+    Exactly on a straight lane the command is exactly zero: no trigonometry is needed.
     """
     target = world.cars[w, v].target_lane
     x = world.cars[w, v].x
     y = world.cars[w, v].y
     zero = type(x)(0.0)
-    s, lateral = lane.local_coordinates(lanes, target, x, y)
-    error = lane.heading_at(lanes, target, s + world.cars[w, v].speed * type(x)(TAU_PURSUIT)) - world.cars[w, v].heading
+    s, lateral = coordinates(lanes, world, w, v, target)
+    ahead = lane.heading_at(lanes, target, s + world.cars[w, v].speed * type(x)(TAU_PURSUIT))
+    error = ahead - world.cars[w, v].heading
     if lanes.lanes[target].shape == lane.Shape.STRAIGHT:
         if lateral == zero and error == zero:
             return zero
@@ -297,21 +305,23 @@ def lane_following_slip(lanes: Any, world: Any, model: Any, w: int, v: int):
             world.cars[w, v].heading = lanes.lanes[target].heading
             world.cars[w, v].cos_heading = lanes.lanes[target].dx
             world.cars[w, v].sin_heading = lanes.lanes[target].dy
+            if not lane.is_swept(lanes):
+                if world.cars[w, v].lane == target:
+                    world.cars[w, v].lateral = zero
             return zero
     one = type(x)(1.0)
-    per_speed = one / not_zero(world.cars[w, v].speed)
+    speed = not_zero(world.cars[w, v].speed)
     if world.cars[w, v].kind >= Kind.LINEAR and world.cars[w, v].kind <= Kind.DEFENSIVE:
         length = type(x)(LENGTH)
-        steering = world.cars[w, v].gain_3 * lane.wrap_to_pi(error) * length * per_speed
-        steering = steering - world.cars[w, v].gain_4 * lateral * length * per_speed * per_speed
+        turn = lane.wrap_to_pi(error) * length / speed
+        back = -lateral * length / (speed * speed)
+        steering = dot(turn, back, world.cars[w, v].gain_3, world.cars[w, v].gain_4)
         limit = type(x)(MAX_STEERING_ANGLE)
-        half = type(x)(0.5) * wp.tan(wp.clamp(steering, -limit, limit))
-        return half / wp.sqrt(one + half * half)
-    command = arcsine(wp.clamp(-type(x)(KP_LATERAL) * lateral * per_speed, -one, one))
+        return slip_of_steering(wp.clamp(steering, -limit, limit))
+    command = arcsine(wp.clamp(-type(x)(KP_LATERAL) * lateral / speed, -one, one))
     bound = type(x)(MAX_HEADING_COMMAND)
-    rate = type(x)(KP_HEADING) * lane.wrap_to_pi(error + wp.clamp(command, -bound, bound))
-    limit = type(x)(MAX_SLIP)
-    return wp.clamp(type(x)(HALF_LENGTH) * per_speed * rate, -limit, limit)
+    missing = lane.wrap_to_pi(ahead + wp.clamp(command, -bound, bound) - world.cars[w, v].heading)
+    return slip_towards(type(x)(HALF_LENGTH) / speed * (type(x)(KP_HEADING) * missing))
 
 
 @wp.func
@@ -348,19 +358,21 @@ def control(lanes: Any, world: Any, model: Any, w: int, v: int, following: Any):
         command = wp.clamp(free_acceleration(lanes, world, model, w, v, v) + following, -limit, limit)
     world.cars[w, v].acceleration = command
     target = world.cars[w, v].target_lane
-    if (
-        lanes.swept != 0
-        and world.cars[w, v].y == lanes.lanes[target].y
-        and world.cars[w, v].heading == type(command)(0.0)
-    ):
-        world.cars[w, v].slip = type(command)(0.0)  # exactly on its lane; most vehicles are
-    else:
-        world.cars[w, v].slip = lane_following_slip(lanes, world, model, w, v)
+    if lane.is_swept(lanes):
+        if world.cars[w, v].y == lanes.lanes[target].y and world.cars[w, v].heading == type(command)(0.0):
+            world.cars[w, v].slip = type(command)(0.0)  # exactly on its lane; most vehicles are
+            return
+    world.cars[w, v].slip = lane_following_slip(lanes, world, model, w, v)
 
 
 @wp.func(inline=COLD)
 def look_ahead(lanes: Any, world: Any, model: Any, w: int, v: int):
     """What the vehicles ahead on the current and the target lane add to the acceleration of `v` [m/s2]."""
+    return _look_ahead(lanes, world, model, w, v)
+
+
+@wp.func(inline=HOT)
+def _look_ahead(lanes: Any, world: Any, model: Any, w: int, v: int):
     front = front_vehicle(lanes, world, model, w, v, world.cars[w, v].lane)
     following = acceleration_behind(lanes, world, model, w, v, front)
     if world.cars[w, v].lane != world.cars[w, v].target_lane:
@@ -377,5 +389,5 @@ def act_all(lanes: Any, world: Any, model: Any, w: int):
         if is_driven(world, w, v):
             following = type(model.dt)(0.0)
             if world.cars[w, v].kind != Kind.MDP:
-                following = look_ahead(lanes, world, model, w, v)
+                following = _look_ahead(lanes, world, model, w, v)
             control(lanes, world, model, w, v, following)

@@ -14,10 +14,11 @@ import numpy as np
 import warp as wp
 
 from sim.engine import COLD
+from sim.engine.elementary import angle_from, arctangent2, cosine_and_sine, dot, wrap_to_pi
+from sim.engine.polyline import Polyline
+from sim.engine.state import lane_struct
 
 DEFAULT_WIDTH = 4.0  # m
-PI = math.pi
-TWO_PI = 2 * math.pi
 HALF_PI = math.pi / 2
 VEHICLE_LENGTH = 5.0  # m, how far past its ends a lane still holds a vehicle (AbstractLane.VEHICLE_LENGTH)
 HALF_VEHICLE = VEHICLE_LENGTH / 2
@@ -171,7 +172,7 @@ class PolyLane(Lane):
     lane_points: Sequence[tuple[float, float]]
     left_boundary_points: Sequence[tuple[float, float]] | None = None
     right_boundary_points: Sequence[tuple[float, float]] | None = None
-    curve: "Polyline" = field(init=False, repr=False)
+    curve: Polyline = field(init=False, repr=False)
 
     def __post_init__(self) -> None:
         """Sample the centre line."""
@@ -207,38 +208,6 @@ class PolyLane(Lane):
         return np.maximum(2 * np.minimum(*gaps), DEFAULT_WIDTH)
 
 
-class Polyline:
-    """A piecewise linear curve with poses `[P, 4]` (x, y, unit tangent) 1 m apart (highway-env's `LinearSpline2D`)."""
-
-    def __init__(self, points: Sequence[tuple[float, float]]) -> None:
-        self.points = np.asarray(points, dtype=float)
-        steps = np.linalg.norm(np.diff(self.points, axis=0), axis=1)
-        self.knots = np.concatenate([[0.0], np.cumsum(steps)])
-        self.length = float(self.knots[-1])
-        x, y = self.position(np.arange(int(np.floor(self.length)) + 1, dtype=float))
-        dx, dy = np.diff(x), np.diff(y)
-        dx, dy = np.append(dx, dx[-1]), np.append(dy, dy[-1])
-        norm = np.sqrt(dx**2 + dy**2)
-        self.poses = np.stack([x, y, dx / norm, dy / norm], axis=1)
-
-    def position(self, longitudinal: np.ndarray) -> tuple[np.ndarray, np.ndarray]:
-        """Return x and y [m]; beyond the ends the first or last segment goes on."""
-        s = np.asarray(longitudinal, dtype=float)
-        k = np.clip(np.searchsorted(self.knots, s, side="right") - 1, 0, len(self.knots) - 2)
-        share = (s - self.knots[k]) / (self.knots[k + 1] - self.knots[k])
-        point = self.points[k] + share[..., None] * (self.points[k + 1] - self.points[k])
-        return point[..., 0], point[..., 1]
-
-    def longitudinal(self, point: np.ndarray) -> float:
-        """Project a point on the curve: the last pose it is not behind [m]."""
-        ahead = ((point - self.poses[:, :2]) * self.poses[:, 2:]).sum(axis=1)
-        # highway-env scans from the end and leaves out pose 0, which takes whatever remains
-        for index in range(len(ahead) - 1, 0, -1):
-            if ahead[index] >= 0:
-                return index + float(ahead[index])
-        return float(ahead[0])
-
-
 def _widened(points: np.ndarray, margin: float) -> tuple[float, float, float, float]:
     """Return the box around points `[P, 2]`, widened by a margin and by what float32 may round away [m]."""
     low, high = points.min(axis=0) - margin - BOX_ROUNDING, points.max(axis=0) + margin + BOX_ROUNDING
@@ -246,13 +215,27 @@ def _widened(points: np.ndarray, margin: float) -> tuple[float, float, float, fl
 
 
 @wp.func
-def wrap_to_pi(angle: Any):
-    """Map an angle [rad] into [-pi, pi)."""
-    if wp.abs(angle) < type(angle)(PI):
-        return angle
-    full = type(angle)(TWO_PI)
-    shifted = angle + type(angle)(PI)
-    return shifted - full * wp.floor(shifted / full) - type(angle)(PI)
+def is_swept(lanes: lane_struct(wp.float32, False)):
+    """Is this a single straight road, whose traffic acts in one sweep? Known when a kernel is compiled."""
+    return False
+
+
+@wp.func
+def is_swept(lanes: lane_struct(wp.float64, False)):  # noqa: F811 - Warp picks the overload by type
+    """Is this a single straight road, whose traffic acts in one sweep? Known when a kernel is compiled."""
+    return False
+
+
+@wp.func
+def is_swept(lanes: lane_struct(wp.float32, True)):  # noqa: F811
+    """Is this a single straight road, whose traffic acts in one sweep? Known when a kernel is compiled."""
+    return True
+
+
+@wp.func
+def is_swept(lanes: lane_struct(wp.float64, True)):  # noqa: F811
+    """Is this a single straight road, whose traffic acts in one sweep? Known when a kernel is compiled."""
+    return True
 
 
 @wp.func(inline=COLD)
@@ -272,22 +255,23 @@ def polyline_pose(lanes: Any, lane: int, x: Any, y: Any):
 @wp.func
 def local_coordinates(lanes: Any, lane: int, x: Any, y: Any):
     """Return the longitudinal and lateral coordinate [m] of a point on a lane."""
-    shape = lanes.lanes[lane].shape
     along = x - lanes.lanes[lane].x
     across = y - lanes.lanes[lane].y
+    if is_swept(lanes):  # along x
+        return along, across
+    shape = lanes.lanes[lane].shape
     if shape <= Shape.SINE:  # straight or sine
-        s = along * lanes.lanes[lane].dx + across * lanes.lanes[lane].dy
-        lateral = across * lanes.lanes[lane].dx - along * lanes.lanes[lane].dy
+        s = dot(along, across, lanes.lanes[lane].dx, lanes.lanes[lane].dy)
+        lateral = dot(along, across, -lanes.lanes[lane].dy, lanes.lanes[lane].dx)
         if shape == Shape.SINE:
-            lateral = lateral - lanes.lanes[lane].amplitude * wp.sin(
-                lanes.lanes[lane].pulsation * s + lanes.lanes[lane].phase
-            )
+            cosine, sine = cosine_and_sine(lanes.lanes[lane].pulsation * s + lanes.lanes[lane].phase)
+            lateral = lateral - lanes.lanes[lane].amplitude * sine
         return s, lateral
     if shape == Shape.CIRCULAR:
-        swept = wrap_to_pi(wp.atan2(across, along) - lanes.lanes[lane].phase)
+        swept = angle_from(arctangent2(across, along), lanes.lanes[lane].phase)
         turn = lanes.lanes[lane].turn
         s = turn * swept * lanes.lanes[lane].radius
-        return s, turn * (lanes.lanes[lane].radius - wp.sqrt(along * along + across * across))
+        return s, turn * (lanes.lanes[lane].radius - wp.sqrt(dot(along, across, along, across)))
     k = polyline_pose(lanes, lane, x, y)
     px = x - lanes.poses[k].x
     py = y - lanes.poses[k].y
@@ -298,11 +282,14 @@ def local_coordinates(lanes: Any, lane: int, x: Any, y: Any):
 @wp.func
 def heading_at(lanes: Any, lane: int, s: Any):
     """Return a lane's heading [rad] at longitudinal coordinate `s` [m]."""
+    if is_swept(lanes):
+        return type(s)(0.0)
     shape = lanes.lanes[lane].shape
     heading = lanes.lanes[lane].heading
     if shape == Shape.SINE:
-        wave = lanes.lanes[lane].pulsation * s + lanes.lanes[lane].phase
-        heading = heading + wp.atan(lanes.lanes[lane].amplitude * lanes.lanes[lane].pulsation * wp.cos(wave))
+        cosine, sine = cosine_and_sine(lanes.lanes[lane].pulsation * s + lanes.lanes[lane].phase)
+        slope = lanes.lanes[lane].amplitude * lanes.lanes[lane].pulsation * cosine
+        heading = heading + arctangent2(slope, type(s)(1.0))
     elif shape == Shape.CIRCULAR:
         turn = lanes.lanes[lane].turn
         heading = turn * s / lanes.lanes[lane].radius + lanes.lanes[lane].phase + type(s)(HALF_PI) * turn
@@ -315,6 +302,8 @@ def heading_at(lanes: Any, lane: int, s: Any):
 @wp.func
 def width_at(lanes: Any, lane: int, s: Any):
     """Return a lane's width [m] at longitudinal coordinate `s` [m]."""
+    if is_swept(lanes):
+        return lanes.lanes[lane].width
     if lanes.lanes[lane].shape == Shape.POLYLINE:
         return lanes.widths[
             lanes.lanes[lane].width_first + wp.clamp(int(wp.floor(s)), 0, lanes.lanes[lane].width_count - 1)
@@ -329,16 +318,16 @@ def position(lanes: Any, lane: int, s: Any, lateral: Any):
     if shape <= Shape.SINE:
         offset = lateral
         if shape == Shape.SINE:
-            offset = lateral + lanes.lanes[lane].amplitude * wp.sin(
-                lanes.lanes[lane].pulsation * s + lanes.lanes[lane].phase
-            )
+            cosine, sine = cosine_and_sine(lanes.lanes[lane].pulsation * s + lanes.lanes[lane].phase)
+            offset = lateral + lanes.lanes[lane].amplitude * sine
         x = lanes.lanes[lane].x + s * lanes.lanes[lane].dx - offset * lanes.lanes[lane].dy
         return x, lanes.lanes[lane].y + s * lanes.lanes[lane].dy + offset * lanes.lanes[lane].dx
     if shape == Shape.CIRCULAR:
         turn = lanes.lanes[lane].turn
         phi = turn * s / lanes.lanes[lane].radius + lanes.lanes[lane].phase
         radius = lanes.lanes[lane].radius - lateral * turn
-        return lanes.lanes[lane].x + radius * wp.cos(phi), lanes.lanes[lane].y + radius * wp.sin(phi)
+        cosine, sine = cosine_and_sine(phi)
+        return lanes.lanes[lane].x + radius * cosine, lanes.lanes[lane].y + radius * sine
     knot = lanes.lanes[lane].knot_first
     last = knot + lanes.lanes[lane].knot_count - 2
     while knot < last and lanes.knots[knot + 1].s <= s:
@@ -360,6 +349,15 @@ def on_lane(lanes: Any, lane: int, s: Any, lateral: Any, margin: Any):
 
 
 @wp.func
+def may_be_on(lanes: Any, lane: int, x: Any, y: Any):
+    """Can a point be on the lane, widened as for a neighbour? False is sure, and cheap."""
+    reach = lanes.lanes[lane].reach
+    if x < lanes.lanes[lane].low_x - reach or x > lanes.lanes[lane].high_x + reach:
+        return False
+    return y >= lanes.lanes[lane].low_y - reach and y <= lanes.lanes[lane].high_y + reach
+
+
+@wp.func
 def is_reachable_from(lanes: Any, lane: int, x: Any, y: Any):
     """May a vehicle at (x, y) [m] change to this lane?"""
     if lanes.lanes[lane].forbidden != 0:
@@ -371,13 +369,6 @@ def is_reachable_from(lanes: Any, lane: int, x: Any, y: Any):
 
 
 @wp.func
-def after_end(lanes: Any, lane: int, x: Any, y: Any):
-    """Is (x, y) [m] within half a vehicle of the lane's end, or past it?"""
-    s, lateral = local_coordinates(lanes, lane, x, y)
-    return s > lanes.lanes[lane].length - type(x)(HALF_VEHICLE)
-
-
-@wp.func
 def distance(lanes: Any, lane: int, x: Any, y: Any):
     """L1 distance [m] from a point to the lane."""
     s, lateral = local_coordinates(lanes, lane, x, y)
@@ -385,21 +376,20 @@ def distance(lanes: Any, lane: int, x: Any, y: Any):
 
 
 @wp.func
-def distance_with_heading(lanes: Any, lane: int, x: Any, y: Any, heading: Any):
-    """L1 distance [m] plus the angle [rad] between a heading and the lane's."""
-    s, lateral = local_coordinates(lanes, lane, x, y)
+def distance_at(lanes: Any, lane: int, s: Any, lateral: Any, heading: Any):
+    """L1 distance [m] from lane coordinates to the lane plus the angle [rad] between a heading and the lane's."""
     angle = wp.abs(wrap_to_pi(heading - heading_at(lanes, lane, s)))
     return wp.abs(lateral) + _excess(lanes, lane, s) + angle
 
 
 @wp.func
-def distance_up_to(lanes: Any, lane: int, x: Any, y: Any, heading: Any, limit: Any):
-    """`distance_with_heading`, or anything above `limit` if it is above it."""
-    s, lateral = local_coordinates(lanes, lane, x, y)
-    away = wp.abs(lateral) + _excess(lanes, lane, s)
-    if away <= limit:
-        away = away + wp.abs(wrap_to_pi(heading - heading_at(lanes, lane, s)))
-    return away
+def least_offset(lanes: Any, lane: int, x: Any, y: Any):
+    """A lower bound [m] of the distance to a lane that needs no trigonometry."""
+    if lanes.lanes[lane].shape == Shape.CIRCULAR:
+        along = x - lanes.lanes[lane].x
+        across = y - lanes.lanes[lane].y
+        return wp.abs(lanes.lanes[lane].radius - wp.sqrt(along * along + across * across))
+    return type(x)(0.0)
 
 
 @wp.func

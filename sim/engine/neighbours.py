@@ -13,6 +13,7 @@ from sim.engine import COLD
 from sim.engine import lanes as lane
 from sim.engine.network import MARGIN
 from sim.engine.state import Kind
+from sim.engine.vehicles import coordinates
 
 
 @wp.func
@@ -101,27 +102,35 @@ def _rear_along_axis(lanes: Any, world: Any, w: int, v: int, on: int, s: Any, st
 
 
 @wp.func
+def _coordinate_if_on(lanes: Any, world: Any, w: int, other: int, on: int):
+    """Return (found, s): the coordinate of a vehicle on a lane if it is a neighbour on it."""
+    zero = type(world.cars[w, other].x)(0.0)
+    if world.cars[w, other].lane != on:
+        if not lane.may_be_on(lanes, on, world.cars[w, other].x, world.cars[w, other].y):
+            return False, zero
+    s, lateral = coordinates(lanes, world, w, other, on)
+    return lane.on_lane(lanes, on, s, lateral, type(s)(MARGIN)), s
+
+
+@wp.func
 def _coordinate_with_connected(lanes: Any, world: Any, w: int, other: int, on: int, connected: int):
     """Return (found, s): the coordinate of a vehicle on a lane, or on the lanes before and after it if `connected`."""
-    x = world.cars[w, other].x
-    y = world.cars[w, other].y
-    margin = type(x)(MARGIN)
-    s, lateral = lane.local_coordinates(lanes, on, x, y)
-    if lane.on_lane(lanes, on, s, lateral, margin):
+    found, s = _coordinate_if_on(lanes, world, w, other, on)
+    if found:
         return True, s
     if connected != 0:
         edge = lanes.lanes[on].edge
         node = lanes.edges[edge].end
         for k in range(lanes.nodes[node].leaving_first, lanes.nodes[node].leaving_end):
             near = _same_index(lanes, on, lanes.links[k])
-            s, lateral = lane.local_coordinates(lanes, near, x, y)
-            if lane.on_lane(lanes, near, s, lateral, margin):
+            found, s = _coordinate_if_on(lanes, world, w, other, near)
+            if found:
                 return True, s + lanes.lanes[on].length
         node = lanes.edges[edge].start
         for k in range(lanes.nodes[node].entering_first, lanes.nodes[node].entering_end):
             near = _same_index(lanes, on, lanes.links[k])
-            s, lateral = lane.local_coordinates(lanes, near, x, y)
-            if lane.on_lane(lanes, near, s, lateral, margin):
+            found, s = _coordinate_if_on(lanes, world, w, other, near)
+            if found:
                 return True, s - lanes.lanes[near].length
     return False, s
 
@@ -157,7 +166,9 @@ def _search_all(lanes: Any, world: Any, w: int, v: int, on: int, s: Any, front: 
 @wp.func
 def front_vehicle(lanes: Any, world: Any, model: Any, w: int, v: int, on: int):
     """Return the slot of the vehicle ahead of `v` on lane `on`, -1 if none."""
-    s, lateral = lane.local_coordinates(lanes, on, world.cars[w, v].x, world.cars[w, v].y)
+    s, lateral = coordinates(lanes, world, w, v, on)
+    if lane.is_swept(lanes):
+        return _front_along_axis(lanes, world, w, v, on, s, 1)
     step = int(lanes.lanes[on].along)
     if step == 0 or model.connected_lanes != 0:
         return _search_all(lanes, world, w, v, on, s, True, model.connected_lanes)
@@ -167,7 +178,9 @@ def front_vehicle(lanes: Any, world: Any, model: Any, w: int, v: int, on: int):
 @wp.func
 def rear_vehicle(lanes: Any, world: Any, model: Any, w: int, v: int, on: int):
     """Return the slot of the vehicle behind `v` on lane `on`, -1 if none."""
-    s, lateral = lane.local_coordinates(lanes, on, world.cars[w, v].x, world.cars[w, v].y)
+    s, lateral = coordinates(lanes, world, w, v, on)
+    if lane.is_swept(lanes):
+        return _rear_along_axis(lanes, world, w, v, on, s, 1)
     step = int(lanes.lanes[on].along)
     if step == 0 or model.connected_lanes != 0:
         return _search_all(lanes, world, w, v, on, s, False, model.connected_lanes)

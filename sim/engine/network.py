@@ -23,6 +23,7 @@ Graph = dict[str, dict[str, list[Lane]]]
 
 # Two parallel lanes closer than this [m] to being equally near are left to the full search.
 CLAIM_MARGIN = 1e-3
+NEAR = 1.0  # m, how far from its lane a vehicle may be for the short list of lanes to hold the closest
 MARGIN = 1.0  # m, how far beside its lane a vehicle still counts as a neighbour on it
 
 
@@ -85,15 +86,19 @@ class Network:
                 table[e, d, : max(len(path) - 1, 0)] = [number[pair] for pair in pairwise(path)]
         return table
 
-    def table(self, real: type, device: torch.device) -> Any:
-        """Return the network as a Warp struct of tables for one precision (see `state.py`)."""
+    def table(self, real: type, device: torch.device, sweep: bool = True) -> Any:
+        """Return the network as a Warp struct of tables for one precision (see `state.py`).
+
+        `sweep` allows the faster code for a single straight road, which knows no connected lanes.
+        """
         rows = self._lane_rows()
         poses, knots, widths = self._add_polylines(rows)
         edges, nodes, links = self._graph_rows()
+        self._add_near(rows, links)
         tables = {"lanes": rows, "edges": edges, "nodes": nodes, "poses": poses, "knots": knots}
-        table = lane_table(real, tables, {"links": links, "widths": widths}, device)
-        table.swept = int(self._can_be_swept())
-        return table
+        return lane_table(
+            real, tables, {"links": links, "widths": widths}, device, swept=sweep and self._can_be_swept()
+        )
 
     def axis(self) -> np.ndarray:
         """Unit vector along which vehicles are kept sorted: the direction of the longest straight lane."""
@@ -135,6 +140,7 @@ class Network:
                 row |= {"turn": one.turn, "shape": Shape.CIRCULAR}
             else:
                 row["shape"] = Shape.POLYLINE
+            row["reach"] = one.width / 2 + MARGIN + lane.VEHICLE_LENGTH
             row |= zip(("low_x", "low_y", "high_x", "high_y"), one.box(), strict=True)
             rows.append(row)
         return rows
@@ -185,6 +191,17 @@ class Network:
                 }
         return poses, knots, widths
 
+    def _add_near(self, rows: list[dict[str, float]], links: list[int]) -> None:
+        """Add to `links` the lanes whose boxes are so close to each lane's that both can be within NEAR of a point."""
+        for row in rows:
+            row["near_first"] = len(links)
+            for i, other in enumerate(rows):
+                beside = max(row["low_x"] - other["high_x"], other["low_x"] - row["high_x"])
+                beneath = max(row["low_y"] - other["high_y"], other["low_y"] - row["high_y"])
+                if not max(beside, beneath) > 2 * NEAR:
+                    links.append(i)
+            row["near_end"] = len(links)
+
     def _graph_rows(self) -> tuple[list, list, list]:
         """Return the edges, the nodes, and the edges that leave and enter each node."""
         number = {node: i for i, node in enumerate(self.nodes)}
@@ -206,21 +223,37 @@ class Network:
 
 @wp.func(inline=COLD)
 def closest_lane(lanes: Any, x: Any, y: Any, heading: Any, guess: int):
-    """Return the lane nearest to a pose, by position [m] plus angle [rad]; the first of equals.
+    """Return the lane nearest to a pose, by position [m] plus angle [rad], the first of equals, and (s, lateral) on it.
 
-    A good `guess` saves looking closely at lanes whose boxes are farther away.
+    A good `guess` saves looking closely at lanes whose boxes are farther away, and at most of the others at all.
     """
     best = guess
-    best_distance = lane.distance_with_heading(lanes, guess, x, y, heading)
-    for i in range(lanes.lanes.shape[0]):
+    s, lateral = lane.local_coordinates(lanes, guess, x, y)
+    best_distance = lane.distance_at(lanes, guess, s, lateral, heading)
+    k = lanes.lanes[guess].near_first
+    end = lanes.lanes[guess].near_end
+    listed = bool(True)
+    if best_distance > type(x)(NEAR):
+        listed = False
+        k = 0
+        end = lanes.lanes.shape[0]
+    while k < end:
+        i = k
+        if listed:
+            i = lanes.links[k]
+        k = k + 1
         beside = wp.max(lanes.lanes[i].low_x - x, x - lanes.lanes[i].high_x)
         gap = wp.max(beside, wp.max(lanes.lanes[i].low_y - y, y - lanes.lanes[i].high_y))
         if gap <= best_distance and i != guess:
-            candidate = lane.distance_up_to(lanes, i, x, y, heading, best_distance)
-            if candidate < best_distance or (candidate == best_distance and i < best):
-                best_distance = candidate
-                best = i
-    return best
+            if lane.least_offset(lanes, i, x, y) <= best_distance:
+                s_i, lateral_i = lane.local_coordinates(lanes, i, x, y)
+                candidate = lane.distance_at(lanes, i, s_i, lateral_i, heading)
+                if candidate < best_distance or (candidate == best_distance and i < best):
+                    best_distance = candidate
+                    best = i
+                    s = s_i
+                    lateral = lateral_i
+    return best, s, lateral
 
 
 @wp.func

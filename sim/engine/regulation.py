@@ -13,7 +13,7 @@ import warp as wp
 from sim.engine import COLD
 from sim.engine import lanes as lane
 from sim.engine.state import Kind
-from sim.engine.vehicles import HALF_LENGTH, MAX_ANGULAR_SPEED, MAX_SPEED, MIN_SPEED, bicycle_step
+from sim.engine.vehicles import HALF_LENGTH, MAX_ANGULAR_SPEED, MAX_SPEED, MIN_SPEED, bicycle_step, coordinates
 
 SAMPLE_PERIOD = 0.25  # s
 SAMPLES = 11  # up to 2.75 s: highway-env's horizon of 3 s is left out
@@ -61,7 +61,7 @@ def _predict_along_route(lanes: Any, world: Any, w: int, v: int):
     """
     own = world.cars[w, v].lane
     speed = world.cars[w, v].speed
-    start, lateral = lane.local_coordinates(lanes, own, world.cars[w, v].x, world.cars[w, v].y)
+    start, lateral = coordinates(lanes, world, w, v, own)
     head = world.cars[w, v].route_head
     last = world.cars[w, v].route_size - 1
     sample = int(0)

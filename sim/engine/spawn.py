@@ -16,6 +16,7 @@ from sim.engine.network import closest_lane
 from sim.engine.state import Kind
 from sim.engine.vehicles import LENGTH, WIDTH
 
+DRAWN_SPEED = -1e6  # m/s, stands for a speed that `place_random` is to draw
 DELTA = 4.0  # IDM exponent unless randomised
 DELTA_MIN = 3.5
 DELTA_MAX = 4.5
@@ -91,7 +92,7 @@ def place(
     world.cars[w, v].route_size = 0
     world.order[w, v] = v
     world.cars[w, v].rank = v
-    on = closest_lane(lanes, world.cars[w, v].x, world.cars[w, v].y, world.cars[w, v].heading, 0)
+    on, s, lateral = closest_lane(lanes, world.cars[w, v].x, world.cars[w, v].y, world.cars[w, v].heading, 0)
     world.cars[w, v].lane = on
     world.cars[w, v].target_lane = on
     if kind >= Kind.LINEAR and kind <= Kind.DEFENSIVE:
@@ -238,7 +239,7 @@ def place_random(
     lane_id: int,
     spacing: wp.float64,
 ):
-    """`Vehicle.create_random` on an edge: ahead of all vehicles so far; a negative `speed` or `lane_id` is drawn.
+    """`Vehicle.create_random` on an edge: ahead of all vehicles so far; draws a negative `lane_id`, and DRAWN_SPEED.
 
     `spacing` is the gap in units of (12 m + 1 s * speed), thinned out by exp(-5/40 * lanes).
     """
@@ -246,7 +247,7 @@ def place_random(
     if lane_id < 0:
         lane_id = random.integers(world.rng, w, 0, count)
     on = lanes.edges[edge].first + lane_id
-    if speed < wp.float64(0.0):
+    if speed == wp.float64(DRAWN_SPEED):  # the right lanes of a wide exit have negative speeds
         limit = wp.float64(lanes.lanes[on].speed_limit)
         low = wp.float64(23.0)  # Vehicle.DEFAULT_INITIAL_SPEEDS [m/s]
         high = wp.float64(25.0)

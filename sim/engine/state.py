@@ -50,7 +50,7 @@ CAR: Fields = {
     "sin_heading": REAL,
     "heading": REAL,  # [rad], never wrapped
     "acceleration": REAL,  # command [m/s2]
-    "slip": REAL,  # command: sine of the slip angle at the centre of gravity
+    "slip": REAL,  # command: slip at the centre of gravity, an angle or its sine (see steering.py)
     "target_speed": REAL,  # [m/s]
     "timer": REAL,  # since the last thought about a lane change [s]
     "delta": REAL,  # exponent of the IDM
@@ -62,6 +62,8 @@ CAR: Fields = {
     "checks_collisions": wp.bool,  # two vehicles that both do not check pass through each other
     "changes_lanes": wp.bool,  # may an IDM vehicle change lane
     "yields": wp.bool,  # has been stopped to give way at a junction (see regulation.py)
+    "s": REAL,  # coordinates on `lane` [m], known while frames run on roads that are not swept
+    "lateral": REAL,
     "impact_x": REAL,  # push of a predicted contact, applied in the next frame [m]
     "impact_y": REAL,  # [m]
     "steering": REAL,  # command [rad] of vehicles steered directly; the others command `slip`
@@ -109,7 +111,7 @@ MODEL: Fields = {
     "comfort_acc_min": REAL,  # [m/s2]
     "ego_speed_min": REAL,  # of directly steered vehicles [m/s]
     "ego_speed_max": REAL,
-    "closing_scale": REAL,  # 1 / (2 sqrt(comfort_acc_max * -comfort_acc_min)) [s2/m]
+    "closing_divisor": REAL,  # 2 sqrt(comfort_acc_max * -comfort_acc_min) [m/s2]
     "connected_lanes": wp.int32,  # do neighbours on the next and previous edges count
     "regulation_period": wp.int32,  # frames from one regulation of the junction to the next, 0 for no regulation
     "regulation_offset": wp.int32,  # frames that the road is older than the episode
@@ -125,6 +127,9 @@ LANE: Fields = {
     "low_y": REAL,
     "high_x": REAL,
     "high_y": REAL,
+    "reach": REAL,  # how far from the centre line a point can still count as on the lane [m]
+    "near_first": wp.int32,  # lanes that can be the closest to a point within NEAR of this one: in links
+    "near_end": wp.int32,
     "x": REAL,  # start or centre [m]
     "y": REAL,
     "dx": REAL,  # unit vector of the chord
@@ -184,12 +189,15 @@ def model_struct(real: type) -> Any:
 
 
 @cache
-def lane_struct(real: type) -> Any:
-    """Return the Warp struct of a network's tables."""
+def lane_struct(real: type, swept: bool) -> Any:
+    """Return the Warp struct of a network's tables; a road to be swept (see sweep.py) has a type of its own.
+
+    So kernels are compiled for one of the two, without the code of the other: smaller ones run faster.
+    """
     names = {"lanes": "LANE", "edges": "EDGE", "nodes": "NODE", "poses": "POSE", "knots": "KNOT"}
     tables = {name: wp.array(dtype=row_struct(row, real)) for name, row in names.items()}
-    plain = {"links": wp.array(dtype=wp.int32), "widths": wp.array(dtype=real), "swept": wp.int32}
-    return _struct(f"Lanes_{real.__name__}", tables | plain)
+    plain = {"links": wp.array(dtype=wp.int32), "widths": wp.array(dtype=real)}
+    return _struct(f"{'Swept' if swept else ''}Lanes_{real.__name__}", tables | plain)
 
 
 def lane_table(
@@ -197,9 +205,10 @@ def lane_table(
     tables: Mapping[str, Sequence[Mapping[str, float]]],
     plain: Mapping[str, Sequence[float]],
     device: torch.device,
+    swept: bool,
 ) -> Any:
     """Return a filled `lane_struct`; missing fields of a row are zero."""
-    struct = lane_struct(real)()
+    struct = lane_struct(real, swept)()
     names = {"lanes": "LANE", "edges": "EDGE", "nodes": "NODE", "poses": "POSE", "knots": "KNOT"}
     for name, rows in tables.items():
         kind = row_struct(names[name], real)

@@ -9,9 +9,11 @@ import warp as wp
 
 from sim.engine.collisions import step_and_collide
 from sim.engine.drivers import act_all, apply_meta_action
+from sim.engine.lanes import is_swept
 from sim.engine.regulation import regulate
 from sim.engine.state import Kind
 from sim.engine.sweep import act_swept
+from sim.engine.vehicles import locate_all
 
 
 @wp.func
@@ -39,7 +41,7 @@ def apply_action(
 @wp.func
 def frame(lanes: Any, world: Any, model: Any, w: int):
     """Advance a world by one simulation frame: all act, junctions are regulated, all step, then collisions."""
-    if lanes.swept != 0 and model.connected_lanes == 0:
+    if is_swept(lanes):
         act_swept(lanes, world, model, w)
     else:
         act_all(lanes, world, model, w)
@@ -68,6 +70,7 @@ def simulate(
     if not active[w]:
         return
     world.rows[w].time = world.rows[w].time + policy_period
+    locate_all(lanes, world, w)
     for agent in range(agents):
         apply_action(lanes, world, model, w, agent, meta, command)
     for _ in range(frames):

@@ -10,9 +10,10 @@ import warp as wp
 
 from sim.engine import COLD
 from sim.engine import lanes as lane
-from sim.engine.elementary import cosine_and_sine
+from sim.engine.elementary import cosine_and_sine, dot
 from sim.engine.network import closest_lane
 from sim.engine.state import Kind
+from sim.engine.steering import course, slip_of_steering
 
 LENGTH = 5.0  # m
 HALF_LENGTH = LENGTH / 2
@@ -71,24 +72,21 @@ def move(lanes: Any, world: Any, model: Any, w: int, v: int):
     """Advance one vehicle by one frame and find its lane (`Vehicle.step`)."""
     speed = world.cars[w, v].speed
     zero = type(speed)(0.0)
-    one = type(speed)(1.0)
     clip_action(world, model, w, v)
     slip = world.cars[w, v].slip
     if world.cars[w, v].kind == Kind.VEHICLE:
-        half = type(speed)(0.5) * wp.tan(world.cars[w, v].steering)
-        slip = half / wp.sqrt(one + half * half)
+        slip = slip_of_steering(world.cars[w, v].steering)
     cos_h = world.cars[w, v].cos_heading
     sin_h = world.cars[w, v].sin_heading
-    travel = speed * model.dt
     y_before = world.cars[w, v].y
     if slip == zero:
-        world.cars[w, v].x = world.cars[w, v].x + travel * cos_h
-        world.cars[w, v].y = world.cars[w, v].y + travel * sin_h
+        world.cars[w, v].x = world.cars[w, v].x + speed * cos_h * model.dt
+        world.cars[w, v].y = world.cars[w, v].y + speed * sin_h * model.dt
     else:
-        cos_slip = wp.sqrt(one - slip * slip)
-        world.cars[w, v].x = world.cars[w, v].x + travel * (cos_h * cos_slip - sin_h * slip)
-        world.cars[w, v].y = world.cars[w, v].y + travel * (sin_h * cos_slip + cos_h * slip)
-        heading = world.cars[w, v].heading + travel * slip / type(speed)(HALF_LENGTH)
+        along, across, turn = course(world.cars[w, v].heading, cos_h, sin_h, slip)
+        world.cars[w, v].x = world.cars[w, v].x + speed * along * model.dt
+        world.cars[w, v].y = world.cars[w, v].y + speed * across * model.dt
+        heading = world.cars[w, v].heading + speed * turn / type(speed)(HALF_LENGTH) * model.dt
         world.cars[w, v].heading = heading
         cosine, sine = cosine_and_sine(heading)
         world.cars[w, v].cos_heading = cosine
@@ -107,14 +105,41 @@ def find_lane(lanes: Any, world: Any, w: int, v: int, y_before: Any):
     """Set the vehicle's closest lane; on a swept road, which runs along x, it depends on y alone."""
     x = world.cars[w, v].x
     y = world.cars[w, v].y
-    if lanes.swept != 0 and y == y_before:
-        return
+    if lane.is_swept(lanes):
+        if y == y_before:
+            return
     claim = lanes.lanes[world.cars[w, v].lane].claim
     if claim > type(x)(0.0):
         s, lateral = lane.local_coordinates(lanes, world.cars[w, v].lane, x, y)
         if wp.abs(lateral) < claim:
+            if not lane.is_swept(lanes):
+                world.cars[w, v].s = s
+                world.cars[w, v].lateral = lateral
             return
-    world.cars[w, v].lane = closest_lane(lanes, x, y, world.cars[w, v].heading, world.cars[w, v].lane)
+    on, s, lateral = closest_lane(lanes, x, y, world.cars[w, v].heading, world.cars[w, v].lane)
+    world.cars[w, v].lane = on
+    if not lane.is_swept(lanes):
+        world.cars[w, v].s = s
+        world.cars[w, v].lateral = lateral
+
+
+@wp.func
+def locate_all(lanes: Any, world: Any, w: int):
+    """Note where on its lane each vehicle and object is; frames then keep it up to date."""
+    if not lane.is_swept(lanes):
+        for v in range(world.rows[w].count):
+            s, lateral = lane.local_coordinates(lanes, world.cars[w, v].lane, world.cars[w, v].x, world.cars[w, v].y)
+            world.cars[w, v].s = s
+            world.cars[w, v].lateral = lateral
+
+
+@wp.func
+def coordinates(lanes: Any, world: Any, w: int, v: int, on: int):
+    """Longitudinal and lateral coordinate [m] of a vehicle on a lane, within a step; on its own they are known."""
+    if not lane.is_swept(lanes):
+        if world.cars[w, v].lane == on:
+            return world.cars[w, v].s, world.cars[w, v].lateral
+    return lane.local_coordinates(lanes, on, world.cars[w, v].x, world.cars[w, v].y)
 
 
 @wp.func
@@ -132,12 +157,12 @@ def bicycle_derivative(heading: Any, speed: Any, lateral_speed: Any, yaw_rate: A
     c = wp.cos(heading)
     s = wp.sin(heading)
     return (
-        c * speed - s * lateral_speed,
-        s * speed + c * lateral_speed,
+        dot(lateral_speed, speed, -s, c),
+        dot(lateral_speed, speed, c, s),
         yaw_rate,
         acceleration,
         (front + rear) / mass - yaw_rate * speed,
-        axle * (front - rear) / inertia,
+        type(speed)(1.0) / inertia * (axle * front - axle * rear),
     )
 
 

@@ -29,8 +29,12 @@ class Driver(Protocol):
     def reset(self, mask: Tensor) -> None:
         """Forgets the past of the worlds in `mask` (bool [N]), whose episode has just begun."""
 
-    def act(self, observation: Tensor) -> Tensor:
-        """Returns the actions, [N] integers or [N, D] floats, for the observations [N, ...]."""
+    def act(self, observation: Any) -> Tensor:
+        """Returns the actions, [N] integers or [N, D] floats, for the observations [N, ...].
+
+        Observations are a tensor, or a dict or tuple of them, as the environment's space says. Where an environment
+        takes the actions of C agents they are [N, C] or [N, C, D].
+        """
 
 
 @dataclass(frozen=True)
@@ -62,7 +66,7 @@ def prepare(driver: Driver, envs: Any, seeds: Sequence[int]) -> None:
 
 
 class RandomDriver:
-    """Draws every action uniformly.
+    """Draws every action uniformly, of each agent if there are several.
 
     Each world has a generator of its own, seeded by the driver's and the episode's seed: the actions of an
     episode depend neither on the batch nor on the simulator, so that two simulators can be compared action
@@ -76,23 +80,19 @@ class RandomDriver:
         self.device = torch.device(device)
 
     def prepare(self, envs: Any, seeds: Sequence[int]) -> None:
-        self.space = _check_space(envs.single_action_space)
+        self.space = envs.single_action_space
+        _agents(self.space)
         self.generators = [torch.Generator().manual_seed(_mix(self.seed, seed)) for seed in seeds]
 
     def reset(self, mask: Tensor) -> None:
         """Nothing to forget."""
 
-    def act(self, observation: Tensor) -> Tensor:
-        if isinstance(self.space, spaces.Discrete):
-            draws = [torch.randint(int(self.space.n), (), generator=g) for g in self.generators]
-            return (torch.stack(draws) + int(self.space.start)).to(self.device)
-        low, high = torch.as_tensor(self.space.low), torch.as_tensor(self.space.high)
-        draws = [torch.rand(self.space.shape, generator=g) for g in self.generators]
-        return (low + torch.stack(draws) * (high - low)).to(self.device)
+    def act(self, observation: Any) -> Tensor:
+        return torch.stack([_drawn(self.space, generator) for generator in self.generators]).to(self.device)
 
 
 class IdleDriver:
-    """Holds lane and speed: IDLE where actions have names, else the middle of the action space."""
+    """Asks for nothing: IDLE where actions have names, else the middle of the action space."""
 
     sees: Sees = "features"
 
@@ -100,18 +100,24 @@ class IdleDriver:
         self.device = torch.device(device)
 
     def prepare(self, envs: Any, seeds: Sequence[int]) -> None:
-        self.action = torch.as_tensor(idle_action(envs.single_action_space, envs.config), device=self.device)
+        action = torch.as_tensor(idle_action(envs.single_action_space, envs.config), device=self.device)
+        self.actions = action.expand(len(seeds), *action.shape)
 
     def reset(self, mask: Tensor) -> None:
         """Nothing to forget."""
 
-    def act(self, observation: Tensor) -> Tensor:
-        return self.action.expand(len(observation), *self.action.shape).clone()
+    def act(self, observation: Any) -> Tensor:
+        return self.actions.clone()
 
 
 def action_names(config: dict) -> list[str] | None:
-    """Returns the names of a DiscreteMetaAction's actions in highway-env's order; None for other types."""
+    """Returns the names of a DiscreteMetaAction's actions in highway-env's order; None for other types.
+
+    Several agents have the same names.
+    """
     action = config.get("action", {})
+    if action.get("type") == "MultiAgentAction":
+        action = action["action_config"]
     if action.get("type") != "DiscreteMetaAction":
         return None
     longitudinal, lateral = action.get("longitudinal", True), action.get("lateral", True)
@@ -121,8 +127,10 @@ def action_names(config: dict) -> list[str] | None:
 
 
 def idle_action(space: spaces.Space, config: dict) -> np.ndarray:
-    """Returns the action of `space` that asks for nothing."""
-    space = _check_space(space)
+    """Returns the action of `space` that asks for nothing; of several agents theirs, side by side."""
+    if isinstance(space, spaces.Tuple):
+        return np.stack([idle_action(one, config) for one in _agents(space)])
+    _agents(space)
     if isinstance(space, spaces.Box):
         return ((space.low + space.high) / 2).astype(space.dtype)
     names = action_names(config)
@@ -132,10 +140,25 @@ def idle_action(space: spaces.Space, config: dict) -> np.ndarray:
     return np.asarray(index + int(space.start), dtype=np.int64)
 
 
-def _check_space(space: spaces.Space) -> spaces.Space:
-    if not isinstance(space, spaces.Discrete | spaces.Box):
-        raise ValueError(f"the baseline drivers know Discrete and Box action spaces, not {space}")
-    return space
+def _drawn(space: spaces.Space, generator: torch.Generator) -> Tensor:
+    """One random action of a space, [] or [D]; of several agents, [C] or [C, D]."""
+    if isinstance(space, spaces.Tuple):
+        return torch.stack([_drawn(one, generator) for one in space.spaces])
+    if isinstance(space, spaces.Discrete):
+        return torch.randint(int(space.n), (), generator=generator) + int(space.start)
+    low, high = torch.as_tensor(space.low), torch.as_tensor(space.high)
+    return low + torch.rand(space.shape, generator=generator) * (high - low)
+
+
+def _agents(space: spaces.Space) -> Sequence[spaces.Space]:
+    """Returns the action space of each agent; ValueError if the baseline drivers don't know it."""
+    members = space.spaces if isinstance(space, spaces.Tuple) else (space,)
+    for member in members:
+        if not isinstance(member, spaces.Discrete | spaces.Box):
+            raise ValueError(
+                f"the baseline drivers know Discrete and Box action spaces, and tuples of them, not {space}"
+            )
+    return members
 
 
 def _mix(driver_seed: int, episode_seed: int) -> int:

@@ -14,6 +14,8 @@ from typing import Any
 
 import numpy as np
 import torch
+from gymnasium import spaces
+from torch import Tensor
 from tqdm import tqdm
 
 from sim.evaluation.driver import Driver, DriverSpec, prepare
@@ -65,6 +67,8 @@ class Result:
             "return": mean_interval(self.episodes["return"]),
             "crash_rate": wilson_interval(crashes, self.n_run),
         }
+        if "success" in self.episodes:
+            figures["success_rate"] = wilson_interval(int(self.episodes["success"].sum()), self.n_run)
         return figures | {
             name: mean_interval(self.episodes[name]) for name in ("speed", "distance", "lane_changes", "length")
         }
@@ -80,7 +84,7 @@ class Result:
             "|---|---|---|",
         ]
         for name, estimate in self.estimates().items():
-            percent = name == "crash_rate"
+            percent = name.endswith("_rate")
             label = name.replace("_", " ") + (f" [{UNITS[name]}]" if UNITS.get(name) else "")
             value, low, high = (_show(v, percent) for v in (estimate.value, estimate.low, estimate.high))
             lines.append(f"| {label} | {value} | {low} to {high} |")
@@ -137,7 +141,7 @@ def evaluate(
         progress: shows a progress bar.
 
     An episode that raises is counted as an error and takes no part in the figures. Raises ValueError for an
-    unknown simulator, id or config and for an empty list of seeds.
+    unknown simulator, id or config, for an empty list of seeds, and for a driver that cannot drive there.
     """
     seeds = [int(seed) for seed in seeds]
     if not seeds:
@@ -155,7 +159,8 @@ def evaluate(
     else:
         raise ValueError(f"unknown simulator {simulator!r}; there are {', '.join(SIMULATORS)}")
     run = [seed for seed in seeds if not isinstance(outcomes[seed], str)]
-    episodes = {name: np.array([outcomes[seed][name] for seed in run], dtype=np.float64) for name in UNITS}
+    names = outcomes[run[0]] if run else UNITS
+    episodes = {name: np.array([outcomes[seed][name] for seed in run], dtype=np.float64) for name in names}
     return Result(
         id=id,
         config=full_config,
@@ -170,24 +175,53 @@ def evaluate(
     )
 
 
+class EndlessError(RuntimeError):
+    """Some episodes of a batch did not end.
+
+    Attributes:
+        metrics: of all worlds, arrays [N] by name.
+        endless: bool [N], the worlds whose metrics don't count.
+    """
+
+    def __init__(self, message: str, metrics: dict[str, np.ndarray], endless: Tensor):
+        super().__init__(message)
+        self.metrics, self.endless = metrics, endless.tolist()
+
+
 def run_batch(envs: Any, driver: Driver, seeds: Sequence[int]) -> dict[str, np.ndarray]:
     """Drives world i from `seeds[i]` to the end of its episode; returns the metrics, arrays [N] by name.
 
-    `envs` does not reset by itself (Gymnasium's DISABLED mode); a world that has ended is masked until all
-    have.
+    `envs` does not reset by itself (Gymnasium's DISABLED mode); a world that has ended is masked until all have. Where
+    an id rewards each agent (reward and terminated are [N, C]), the return is the sum over the agents of what each
+    earned until its end, and the episode goes on until all have ended.
     """
     prepare(driver, envs, seeds)
     observation, _ = envs.reset(seed=list(seeds))
-    alive = torch.ones(len(seeds), dtype=torch.bool, device=envs.device)
-    driver.reset(alive.clone())
-    metrics = EpisodeMetrics(envs.world)
+    alive = torch.ones(len(seeds), 1, dtype=torch.bool, device=envs.device)
+    driver.reset(alive[:, 0].clone())
+    space = envs.single_action_space
+    egos = len(space.spaces) if isinstance(space, spaces.Tuple) else 1
+    metrics = EpisodeMetrics(envs.world, _roads(envs), egos)
     for _ in range(MAX_STEPS):
-        observation, reward, terminated, truncated, _ = envs.step(driver.act(observation))
-        metrics.update(envs.world, reward, alive)
-        alive = alive & ~(terminated | truncated)
+        observation, reward, terminated, truncated, info = envs.step(driver.act(observation))
+        reward, terminated = (value.reshape(len(seeds), -1) for value in (reward, terminated))
+        earned = torch.where(alive, reward, torch.zeros_like(reward)).sum(1)
+        success = info.get("is_success")
+        success = None if success is None else success.reshape(len(seeds), -1).all(1)
+        metrics.update(envs.world, earned, alive.any(1), success)
+        alive = alive & ~(terminated | truncated[:, None])
         if not alive.any():
             return metrics.finish()
-    raise RuntimeError(f"an episode of {envs.id} had not ended after {MAX_STEPS} policy steps")
+    message = f"an episode of {envs.id} had not ended after {MAX_STEPS} policy steps"
+    raise EndlessError(message, metrics.finish(), alive.any(1))
+
+
+def _roads(envs: Any) -> Tensor | None:
+    """The number of the road of each lane, [L]; None where `envs` shows no network."""
+    if not hasattr(envs, "network"):
+        return None
+    first = np.asarray(envs.network.edge_first)
+    return torch.from_numpy(np.repeat(np.arange(len(first) - 1), np.diff(first))).to(envs.device)
 
 
 Outcome = dict[str, float] | str
@@ -219,7 +253,8 @@ def _run_ours(
 
     outcomes: dict[int, Outcome] = {}
     chunks = [seeds[start : start + CHUNK] for start in range(0, len(seeds), CHUNK)]
-    envs = make(len(chunks[0]))  # A bad id or config raises here, before any episode could count as an error.
+    envs = make(len(chunks[0]))  # A bad id, config or driver raises here, before an episode could count as an error.
+    prepare(driver, envs, chunks[0])
     with tqdm(total=len(seeds), desc=f"{id} (ours)", unit="ep", disable=not progress) as bar:
         for chunk in chunks:
             if len(chunk) != envs.num_envs:
@@ -234,6 +269,10 @@ def _run_or_split(make: Any, envs: Any, driver: Driver, seeds: list[int]) -> Ite
     """Yields (seeds, outcomes), halving a batch that raised until the episodes at fault stand alone."""
     try:
         metrics = run_batch(envs, driver, seeds)
+    except EndlessError as error:
+        ended = zip(_episodes_of(error.metrics), error.endless, strict=True)
+        yield seeds, [_message(error) if endless else episode for episode, endless in ended]
+        return
     except Exception as error:  # Whatever a driver raises is that episode's error, not the evaluation's.
         if len(seeds) == 1:
             yield seeds, [_message(error)]
@@ -254,7 +293,8 @@ def _run_highway_env(
     processes: int | None,
     progress: bool,
 ) -> tuple[dict[int, Outcome], dict]:
-    envs = HighwayEnv(id, config)  # A bad id raises here, before any process is started.
+    envs = HighwayEnv(id, config)  # A bad id or driver raises here, before any process is started.
+    prepare(probe, envs, seeds[:1])
     full_config = dict(envs.config)
     processes = min(len(seeds), processes or cpu_count() or 1)
     outcomes: dict[int, Outcome] = {}
@@ -263,6 +303,7 @@ def _run_highway_env(
             for seed in seeds:
                 outcomes[seed] = _try_episode(envs, probe, seed)
                 bar.update()
+            envs.close()
             return outcomes, full_config
         pool = ProcessPoolExecutor(processes, get_context("spawn"), _start_worker, (spec, id, config))
         try:

@@ -8,28 +8,13 @@ from typing import Any
 from gymnasium import spaces
 
 from sim.config import require_known
-try:
-    from sim.observations.attributes import AttributesObservation
-except ImportError:
-    AttributesObservation = None
+from sim.observations.attributes import AttributesObservation
 from sim.observations.base import Observation, ObservationType, Scene, Setting, leaves, mapped
-try:
-    from sim.observations.goal import KinematicsGoal
-except ImportError:
-    KinematicsGoal = None
+from sim.observations.goal import KinematicsGoal
 from sim.observations.kinematics import ExitObservation, Kinematics
-try:
-    from sim.observations.lidar import LidarObservation
-except ImportError:
-    LidarObservation = None
-try:
-    from sim.observations.occupancy_grid import OccupancyGrid
-except ImportError:
-    OccupancyGrid = None
-try:
-    from sim.observations.time_to_collision import TimeToCollision
-except ImportError:
-    TimeToCollision = None
+from sim.observations.lidar import LidarObservation
+from sim.observations.occupancy_grid import OccupancyGrid
+from sim.observations.time_to_collision import TimeToCollision
 
 __all__ = ["Observation", "ObservationType", "Scene", "Setting", "leaves", "mapped", "observation_type"]
 
@@ -50,8 +35,13 @@ class TupleObservation(ObservationType):
         return tuple(member.bind(scene) for member in self.members)
 
     def launches(self, mask: Any, reset: bool = False) -> list[tuple[Any, list[Any]]]:
-        """Return the launches of all members, in order."""
-        return [launch for member in self.members for launch in member.launches(mask, reset)]
+        """Return the launches of all members, in order; at a reset all spaces are asked for before any is observed."""
+        asked = self.space_launches(mask) * 2 if reset else []
+        return asked + [launch for member in self.members for launch in member.launches(mask)]
+
+    def space_launches(self, mask: Any) -> list[tuple[Any, list[Any]]]:
+        """Return what the members' spaces draw."""
+        return [launch for member in self.members for launch in member.space_launches(mask)]
 
 
 class MultiAgentObservation(TupleObservation):

@@ -68,6 +68,10 @@ class ObservationType(ABC):
         `reset` says that an episode begins, where highway-env may draw more random numbers than in a step.
         """
 
+    def space_launches(self, mask: Any) -> list[tuple[Any, list[Any]]]:
+        """Return the launches that draw what highway-env's `space()` draws; a reset asks for the space twice first."""
+        return []
+
 
 def mapped(function: Callable[[torch.Tensor], Any], observation: Observation) -> Any:
     """Return an observation of the same structure with the function applied to each tensor."""

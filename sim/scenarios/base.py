@@ -47,6 +47,7 @@ class Scenario(ABC):
     rewards: ClassVar[tuple[str, ...]] = ()  # names of the reward's terms, as in highway-env's info["rewards"]
     optional_keys: ClassVar[frozenset[str]] = frozenset()  # config keys that have no default
     reports: ClassVar[tuple[str, ...]] = ()  # what info holds besides: is_success, agents_rewards, agents_terminated
+    success_of_all: bool = False  # where several agents observe, is is_success told of each
     driver: ClassVar[dict[str, float]] = {}  # traffic constants that differ from IDM's (see `sim.vector`)
     regulated: bool = False  # does the junction's right of way stop vehicles
     observes_first: bool = False  # does a step observe after the action and before the motion, and time stand still

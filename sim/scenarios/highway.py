@@ -11,7 +11,14 @@ import warp as wp
 
 from sim.engine import lanes as lane
 from sim.engine.network import Network
-from sim.engine.spawn import begin_episode, clear_world, place_random, randomize_behavior, snap_target_speed
+from sim.engine.spawn import (
+    DRAWN_SPEED,
+    begin_episode,
+    clear_world,
+    place_random,
+    randomize_behavior,
+    snap_target_speed,
+)
 from sim.engine.state import Kind
 from sim.scenarios.base import Scenario, Verdict, at_least, is_number, number_pair, traffic_kind
 from sim.world import Sizes
@@ -82,7 +89,7 @@ def spawn(lanes: Any, world: Any, model: Any, rules: Rules, mask: wp.array(dtype
         if agent < spare:
             others = share + 1
         for _ in range(others):
-            v = place_random(lanes, world, w, rules.traffic_kind, wp.float64(-1.0), 0, -1, rules.traffic_spacing)
+            v = place_random(lanes, world, w, rules.traffic_kind, wp.float64(DRAWN_SPEED), 0, -1, rules.traffic_spacing)
             randomize_behavior(world, w, v)
             world.cars[w, v].checks_collisions = rules.traffic_checks != 0
     begin_episode(lanes, world, model, w)

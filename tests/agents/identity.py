@@ -77,3 +77,18 @@ class IdentityEnvs(gymnasium.vector.VectorEnv):
         if self.continuous:
             return self.symbol[:, None].clone()
         return torch.nn.functional.one_hot(self.symbol, self.size).float()
+
+
+class GoalEnvs(IdentityEnvs):
+    """The same in a goal environment's words: what is seen is the goal, beside a state that says nothing."""
+
+    def __init__(self, num_envs: int, device: str = "cpu"):
+        super().__init__(num_envs, device=device)
+        box = gymnasium.spaces.Box(-np.inf, np.inf, (self.size,), np.float64)
+        names = ("observation", "achieved_goal", "desired_goal")
+        self.single_observation_space = gymnasium.spaces.Dict(dict.fromkeys(names, box))
+
+    def _observation(self) -> dict[str, Tensor]:
+        goal = super()._observation().double()
+        state = torch.zeros_like(goal)
+        return {"observation": state, "achieved_goal": state, "desired_goal": goal}

@@ -13,7 +13,7 @@ import safetensors.torch
 import torch
 
 from agents import checkpoint, dqn, networks, ppo
-from tests.agents.identity import IdentityEnvs
+from tests.agents.identity import GoalEnvs, IdentityEnvs
 
 ROOT = Path(__file__).parents[2]
 NETWORK = networks.Config(hidden=(8,))
@@ -223,6 +223,24 @@ def test_a_missing_folder_and_a_missing_device_are_errors(tmp_path, run_dir):
 def test_observations_of_another_shape_are_refused(run_dir):
     with pytest.raises(ValueError, match=r"takes observations \[N, \(4,\)\], got shape \[2, 5\]"):
         checkpoint.load_policy(run_dir).act(torch.zeros(2, 5))
+
+
+def test_a_policy_says_at_once_where_it_cannot_drive(run_dir):
+    driver = checkpoint.load_policy(run_dir)
+    driver.prepare(IdentityEnvs(2))
+    with pytest.raises(ValueError, match=r"trained in identity, does not fit identity: .* 4 discrete actions, not "):
+        driver.prepare(IdentityEnvs(2, size=5))
+    with pytest.raises(ValueError, match=r"observations \[1\] and 1 dimensions of a continuous action"):
+        driver.prepare(IdentityEnvs(2, continuous=True))
+
+
+@pytest.mark.parametrize("algorithm", [ppo, dqn])
+def test_a_run_on_observations_of_several_parts_resumes(algorithm, tmp_path):
+    config = {ppo: PPO, dqn: DQN}[algorithm]
+    first = dataclasses.replace(config, total_steps=2 * 16 * 8)
+    algorithm.train(first, GoalEnvs(8), tmp_path / "run", show_progress=False)
+    algorithm.train(config, GoalEnvs(8), tmp_path / "run", resume=True, show_progress=False)
+    assert checkpoint.load_config(tmp_path / "run")["spaces"]["observation"] == [8]
 
 
 def test_a_write_that_fails_leaves_the_last_checkpoint_whole(run_dir, monkeypatch):

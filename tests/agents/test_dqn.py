@@ -6,7 +6,7 @@ import pytest
 import torch
 
 from agents import dqn, networks
-from tests.agents.identity import IdentityEnvs
+from tests.agents.identity import GoalEnvs, IdentityEnvs
 
 SMALL = dqn.Config(
     total_steps=12_288,
@@ -83,6 +83,13 @@ def test_it_learns_to_say_what_it_sees(switches, device):
     config = dataclasses.replace(SMALL, **switches)
     driver = dqn.train(config, IdentityEnvs(32, device=device), show_progress=False)
     assert driver.act(torch.eye(4)).tolist() == [0, 1, 2, 3]
+
+
+def test_it_learns_from_observations_of_several_parts(device):
+    driver = dqn.train(SMALL, GoalEnvs(32, device=device), show_progress=False)
+    nothing = torch.zeros(4, 4)
+    seen = {"observation": nothing, "achieved_goal": nothing, "desired_goal": torch.eye(4)}
+    assert driver.act(seen).tolist() == [0, 1, 2, 3]
 
 
 def test_it_values_what_it_sees(device):

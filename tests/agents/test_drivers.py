@@ -33,6 +33,21 @@ def test_an_sb3_zip_drives_once_trusted(tmp_path, algorithm):
     assert run_batch(envs, driver, [3])["length"][0] >= 1
 
 
+def test_a_hindsight_zip_parks_without_its_replay_buffer(tmp_path):
+    from stable_baselines3 import SAC, HerReplayBuffer
+
+    envs = HighwayEnv("parking-v0", {"duration": 1})
+    model = SAC("MultiInputPolicy", envs.env, replay_buffer_class=HerReplayBuffer, seed=0, device="cpu")
+    path = str(tmp_path / "model.zip")
+    model.save(path)
+    driver = choose_driver(name=path, trust=True, sb3_algo="sac").build()
+    observation, _ = envs.reset(seed=3)
+    single = {name: part[0].numpy() for name, part in observation.items()}
+    expected = model.predict(single, deterministic=True)[0]
+    assert driver.act(observation)[0].tolist() == expected.tolist()
+    assert run_batch(envs, driver, [3])["length"][0] == 5
+
+
 def test_without_trust_the_zip_is_not_opened(tmp_path):
     (tmp_path / "model.zip").write_bytes(b"not even a zip")
     with pytest.raises(ValueError, match="add --trust"):
@@ -49,8 +64,8 @@ def test_bad_zips_and_algorithms_are_one_line(tmp_path):
     with pytest.raises(ValueError, match="does not load as a PPO model") as caught:
         choose_driver(name=str(path), trust=True).build()
     assert "\n" not in str(caught.value)
-    with pytest.raises(ValueError, match="there are ppo, dqn, a2c"):
-        choose_driver(name=str(path), trust=True, sb3_algo="sac")
+    with pytest.raises(ValueError, match="there are ppo, dqn, a2c, sac"):
+        choose_driver(name=str(path), trust=True, sb3_algo="qrdqn")
 
 
 def test_the_environment_is_the_runs_unless_another_is_asked_for(tmp_path):

@@ -159,6 +159,7 @@ def test_the_presence_column_comes_from_the_config():
             "at least one layer",
         ),
         (lambda: networks.QNetwork(networks.Config(), STEERING, seeded(), False), "needs discrete actions"),
+        (lambda: networks.ActorCritic(networks.Config("cnn"), STEERING, seeded()), "needs .F, X, Y. observations"),
     ],
 )
 def test_impossible_networks_are_refused(build, message):
@@ -172,12 +173,12 @@ def test_unusable_spaces_are_refused():
     with pytest.raises(ValueError, match="action space must be Discrete"):
         spaces_of(envs)
     envs.single_observation_space = gymnasium.spaces.Discrete(3)
-    with pytest.raises(ValueError, match="observation space must be a Box"):
+    with pytest.raises(ValueError, match="observation space must be a Box, or a Dict or Tuple"):
         spaces_of(envs)
 
 
 def test_standardised_observations_have_mean_zero_and_deviation_one():
-    standardize = networks.Standardize((2, 3), pooled=False)
+    standardize = networks.Standardize((2, 3), pooled=None)
     noise = torch.randn(5000, 2, 3, generator=seeded())
     seen = noise * torch.tensor([1.0, 0.01, 50.0]) + torch.tensor([3.0, 0.0, -20.0])
     for part in (seen[:100], seen[100:1100], seen[1100:]):
@@ -189,7 +190,7 @@ def test_standardised_observations_have_mean_zero_and_deviation_one():
 
 
 def test_pooled_statistics_do_not_tell_the_other_rows_apart():
-    standardize = networks.Standardize((4, 2), pooled=True)
+    standardize = networks.Standardize((4, 2), pooled="rows")
     standardize.update(torch.randn(100, 4, 2, generator=seeded()) + torch.arange(4.0)[:, None])
     row = torch.randn(1, 1, 2, generator=seeded(1)).expand(1, 4, 2)
     scaled = standardize(row)
@@ -231,3 +232,47 @@ def test_absent_rows_fill_no_slot():
 def test_the_automatic_torso_reads_lanes_where_it_can():
     torsos = [networks.ActorCritic(networks.Config(), spaces, seeded()).actor_torso for spaces in (LANES, KINEMATICS)]
     assert [type(torso) for torso in torsos] == [networks.LaneTorso, networks.MlpTorso]
+
+
+GRID = Spaces((2, 12, 12), presence=None, actions=3, continuous=False)
+
+
+@pytest.mark.parametrize(
+    ("shape", "torso"),
+    [
+        ((2, 12, 12), networks.CnnTorso),
+        ((4, 8, 8), networks.CnnTorso),
+        ((2, 7, 40), networks.MlpTorso),
+        ((3, 3, 16), networks.MlpTorso),  # TimeToCollision
+        ((16, 2), networks.MlpTorso),  # Lidar
+        ((12,), networks.MlpTorso),  # goals
+    ],
+)
+def test_the_automatic_torso_convolves_over_grids(shape, torso):
+    policy = networks.ActorCritic(networks.Config(), Spaces(shape, None, 3, False), seeded())
+    assert type(policy.actor_torso) is torso
+    assert policy.greedy(torch.rand(7, *shape)).shape == (7,)
+    assert policy.value(policy.inputs(torch.rand(0, *shape))).shape == (0,)
+
+
+def test_convolutions_see_what_is_where():
+    """The same vehicle two cells further right: the first layers see the same there, the torso as a whole does not."""
+    torso = networks.CnnTorso(networks.Config(torso="cnn", hidden=(16,)), GRID, seeded())
+    one, other = torch.zeros(1, 2, 12, 12), torch.zeros(1, 2, 12, 12)
+    one[0, 0, 4, 4], other[0, 0, 4, 6] = 1.0, 1.0
+    first = torso.convolutions[:2]
+    torch.testing.assert_close(first(one)[:, :, :, 1:4], first(other)[:, :, :, 2:5])
+    assert (torso(one) - torso(other)).abs().max() > 1e-3
+    assert torso(one).shape == (1, 16)
+
+
+def test_cells_of_a_grid_share_their_statistics():
+    """Half of the cells of channel 0 are 1, and channel 1 counts 0 to 143: the means and deviations of a textbook."""
+    grid = torch.zeros(4, 2, 12, 12)
+    grid[:, 0, :6] = 1.0
+    grid[:, 1] = torch.arange(144.0).view(12, 12)
+    standardize = networks.Standardize((2, 12, 12), pooled="cells")
+    standardize.update(grid)
+    assert standardize.mean[0].unique().tolist() == [0.5] and standardize.mean[1].unique().tolist() == [71.5]
+    torch.testing.assert_close(standardize.variance[1, 0, 0], torch.tensor((144**2 - 1) / 12))
+    assert standardize(grid)[:, 0].unique().tolist() == [-1.0, 1.0]

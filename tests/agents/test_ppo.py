@@ -9,7 +9,7 @@ import pytest
 import torch
 
 from agents import networks, ppo
-from tests.agents.identity import IdentityEnvs
+from tests.agents.identity import GoalEnvs, IdentityEnvs
 
 SMALL = ppo.Config(
     total_steps=32_768,
@@ -104,6 +104,23 @@ def test_a_cut_episode_is_valued_by_what_was_seen_before_the_reset(device, monke
     assert samples.returns.view(5, 2)[:, 1].tolist() == [3.5, 3, 53.5, 3, 103.5]
 
 
+def test_scaled_rewards_forget_their_unit(device):
+    """Rewards of deviation 1000, each an episode of its own: scaled, their deviation is 1, whatever the unit."""
+    rewards = 1000 * torch.randn(50, 400, generator=torch.Generator().manual_seed(0)).to(device)
+    ends = torch.ones(50, 400, dtype=torch.bool, device=device)
+    scaled = ppo.RewardScale(400, device)(rewards, ends, 0.9)
+    assert scaled.std().item() == pytest.approx(1, abs=1e-3)
+    torch.testing.assert_close(ppo.RewardScale(400, device)(rewards / 1e6, ends, 0.9), scaled, rtol=1e-4, atol=1e-5)
+    assert ppo.RewardScale(400, device)(torch.zeros(3, 400, device=device), ends[:3], 0.9).abs().max() == 0
+
+
+def test_scaled_rewards_have_discounted_sums_of_deviation_one(device):
+    """Endless noise of variance 1 discounted by 0.8 sums to the variance 1 / (1 - 0.64) = 2.78."""
+    rewards = torch.randn(400, 200, generator=torch.Generator().manual_seed(0)).to(device)
+    scaled = ppo.RewardScale(200, device)(rewards, torch.zeros(400, 200, dtype=torch.bool, device=device), 0.8)
+    assert scaled.var().item() == pytest.approx(0.36, rel=0.05)
+
+
 def test_minibatches_hold_every_sample_once_with_its_fields_together(device):
     number = torch.arange(1000, device=device)
     fields = [number.float() + 0.25 * i for i in range(6)]
@@ -126,6 +143,33 @@ def test_it_learns_to_say_what_it_sees(shared, device):
     config = dataclasses.replace(SMALL, network=network)
     driver = ppo.train(config, IdentityEnvs(64, device=device), show_progress=False)
     assert driver.act(torch.eye(4)).tolist() == [0, 1, 2, 3]
+
+
+def test_it_learns_from_observations_of_several_parts(device):
+    driver = ppo.train(SMALL, GoalEnvs(64, device=device), show_progress=False)
+    nothing, goals = torch.zeros(4, 4), torch.eye(4)
+    seen = {"observation": nothing, "achieved_goal": nothing, "desired_goal": goals}
+    assert driver.act(seen).tolist() == [0, 1, 2, 3]
+    assert driver.act({name: part.double().numpy() for name, part in seen.items()}).tolist() == [0, 1, 2, 3]
+
+
+def test_it_learns_from_a_grid(device):
+    """The symbol is the corner of the grid in which something stands."""
+
+    class Grid(IdentityEnvs):
+        def __init__(self):
+            super().__init__(64, device=device)
+            self.single_observation_space = gymnasium.spaces.Box(0, 1, (1, 8, 8), np.float32)
+
+        def _observation(self) -> torch.Tensor:
+            grid = torch.zeros(self.num_envs, 1, 8, 8, device=self.device)
+            grid[torch.arange(self.num_envs), 0, self.symbol // 2 * 7, self.symbol % 2 * 7] = 1.0
+            return grid
+
+    driver = ppo.train(SMALL, envs := Grid(), show_progress=False)
+    assert type(driver.policy.actor_torso) is networks.CnnTorso
+    envs.symbol = torch.arange(64, device=device) % 4
+    assert torch.equal(driver.act(envs._observation()), envs.symbol)
 
 
 def test_it_learns_a_continuous_action(device):
@@ -167,17 +211,18 @@ def test_the_same_seed_gives_the_same_weights_and_another_does_not():
 
 @pytest.mark.parametrize("continuous", [False, True])
 def test_a_resumed_run_ends_with_the_weights_of_an_uninterrupted_one(tmp_path, continuous):
-    whole = ppo.train(SHORT, IdentityEnvs(8, continuous=continuous), show_progress=False)
+    short = dataclasses.replace(SHORT, normalize_reward=continuous)
+    whole = ppo.train(short, IdentityEnvs(8, continuous=continuous), show_progress=False)
 
     def stop_after_two(metrics: dict[str, float]) -> None:
         if metrics["steps"] == 2 * 16 * 8:
             raise KeyboardInterrupt
 
     envs = IdentityEnvs(8, continuous=continuous)
-    half = ppo.train(SHORT, envs, tmp_path / "run", show_progress=False, on_iteration=stop_after_two)
+    half = ppo.train(short, envs, tmp_path / "run", show_progress=False, on_iteration=stop_after_two)
     assert not equal(half, whole)
     envs = IdentityEnvs(8, continuous=continuous)
-    resumed = ppo.train(SHORT, envs, tmp_path / "run", resume=True, show_progress=False)
+    resumed = ppo.train(short, envs, tmp_path / "run", resume=True, show_progress=False)
     assert equal(resumed, whole)
 
 

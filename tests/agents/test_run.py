@@ -38,6 +38,19 @@ def test_episode_statistics_by_hand(device):
     assert statistics.read()["episode_return"] == pytest.approx((18 + 7) / 4)
 
 
+def test_successes_are_counted_where_they_are_told(device):
+    """World 0 ends twice, once with success; world 1's success in the middle of its episode counts for nothing."""
+    statistics = EpisodeStatistics(2, device)
+    for ends, success in (((1, 0), (True, True)), ((1, 1), (False, False))):
+        told = torch.tensor(success, device=device)
+        record(statistics, [1.0, 1.0], terminated=ends, final_info={"is_success": told})
+    assert statistics.read()["success_rate"] == pytest.approx(1 / 3)
+    egos = torch.tensor([[True, False], [True, True]], device=device)
+    record(statistics, [1.0, 1.0], terminated=(1, 1), final_info={"is_success": egos})
+    assert statistics.read()["success_rate"] == pytest.approx(2 / 5)
+    assert "success_rate" not in EpisodeStatistics(2, device).read()
+
+
 def test_the_window_forgets_old_episodes():
     """50 episodes of return 1, then 100 of return 3: the first 50 are no longer needed."""
     statistics = EpisodeStatistics(50, torch.device("cpu"))

@@ -11,6 +11,7 @@ import torch
 import sim
 from agents import dqn, networks, ppo
 from agents.checkpoint import load_policy
+from agents.presets import config_for
 from scripts import train
 
 SMALL = ["--num-envs", "8", "--horizon", "4", "--hidden", "8", "--total-steps"]
@@ -38,6 +39,45 @@ def test_a_run_is_trained_resumed_and_drives(algo, tmp_path, monkeypatch, device
     assert steps(out) == 64
     run(monkeypatch, "--out", str(out), "--resume", "--total-steps", "128", *on)
     assert steps(out) == 128
+
+
+@pytest.mark.parametrize(
+    ("env", "config", "shape", "torso"),
+    [
+        ("parking-v0", {}, [12], networks.MlpTorso),
+        ("lane-keeping-v0", {}, [12], networks.MlpTorso),
+        ("racetrack-v0", {}, [2, 12, 12], networks.CnnTorso),
+        ("two-way-v0", {}, [3, 3, 5], networks.MlpTorso),
+        ("intersection-v1", {}, [5, 8], networks.MlpTorso),
+        ("merge-v0", {"action": {"type": "DiscreteAction"}}, [5, 5], networks.LaneTorso),
+    ],
+)
+def test_ppo_trains_on_every_kind_of_observation_and_action(env, config, shape, torso, tmp_path, monkeypatch, device):
+    """One iteration; the driver then drives an episode."""
+    out, env_config = tmp_path / "run", tmp_path / "env.json"
+    env_config.write_text(json.dumps(config))
+    arguments = ["--env", env, "--env-config", str(env_config), "--out", str(out), "--device", str(device)]
+    run(monkeypatch, *arguments, *SMALL, "32")
+    driver = load_policy(out)
+    assert steps(out) == 32
+    assert driver.config["spaces"]["observation"] == shape
+    assert type(driver.policy.actor_torso) is torso
+    assert driver.config["config"]["gamma"] == config_for("ppo", driver.config["env"]["config"]).gamma
+    envs = sim.make_vec(env, num_envs=3, config=config, autoreset_mode="Disabled")
+    driver.prepare(envs)
+    observation, _ = envs.reset(seed=0)
+    for _ in range(3):
+        observation, *_ = envs.step(driver.act(observation))
+
+
+def test_dqn_and_several_agents_are_told_where_to_go(tmp_path, monkeypatch):
+    for arguments, message in (
+        (["--algo", "dqn", "--env", "racetrack-v0"], "needs discrete actions; train continuous ones with ppo"),
+        (["--env", "intersection-multi-agent-v0"], "intersection-multi-agent-v0 takes the actions of 2 agents at once"),
+    ):
+        with pytest.raises(ValueError, match=message):
+            run(monkeypatch, *arguments, "--out", str(tmp_path / "run"), *SMALL, "32")
+        assert not (tmp_path / "run").exists()
 
 
 @pytest.mark.parametrize("algorithm", [ppo, dqn])
@@ -68,8 +108,8 @@ def test_a_run_in_the_simulator_resumes_to_the_same_weights(algorithm, tmp_path)
         (["--device", "cuda:99"], "this machine has"),
         (["--env", "highway-fats-v0"], "highway-fast-v0"),
         (["--env-config", "{tmp}/none.json"], "none.json"),
-        (["--env-config", "{tmp}/bad.json"], "bad.json holds no JSON object"),
-        (["--env-config", "{tmp}/list.json"], "list.json holds no JSON object"),
+        (["--env-config", "{tmp}/bad.json"], "bad.json is not JSON"),
+        (["--env-config", "{tmp}/list.json"], "list.json must hold a JSON object"),
     ],
 )
 def test_each_mistake_is_one_clear_line_and_leaves_no_folder(arguments, message, tmp_path, monkeypatch):

@@ -3,8 +3,8 @@
     python tests/conformance/record_reference.py
 
 highway-v0 is too slow to be played live in every test run, so its episodes are kept in this file. The actions are not
-kept: they are `sim.evaluation.conformance.random_actions` of the episode's seed. Run it again only for a new release of
-highway-env; the file says which release it was.
+kept: they are the random ones of `sim.evaluation.action_styles`, of the episode's seed. Run it again only for a new
+release of highway-env; the file says which release it was.
 """
 
 import importlib.metadata
@@ -15,7 +15,7 @@ from pathlib import Path
 import numpy as np
 from tqdm import tqdm
 
-from sim.evaluation.conformance import make_real, real_episode
+from sim.evaluation.oracle import make_real, real_episode
 
 FOLDER = Path(__file__).parent
 FILE = FOLDER / "reference_episodes.npz"
@@ -41,7 +41,7 @@ def main() -> None:
     for number, case in enumerate(tqdm(cases, unit="episode", file=sys.stdout)):
         episode = real_episode(make_real(case["env_id"], case["config"]), case["seed"])
         steps += len(episode.rewards)
-        arrays[f"{number}_observations"] = episode.observations.astype(np.float32)
+        arrays[f"{number}_observations"] = episode.observations[""].astype(np.float32)
         arrays[f"{number}_rewards"] = episode.rewards.astype(np.float64)
         arrays[f"{number}_terminated"] = episode.terminated
         arrays[f"{number}_truncated"] = episode.truncated

@@ -12,25 +12,35 @@ from sim.world import Kind
 
 
 def test_only_the_egos_of_the_mask_change_hands(device):
-    shape = (3, 2)
+    """The fourth world's ego is steered by its agent, and aims at nothing yet."""
+    shape = (4, 2)
+    idm, mdp, steered = int(Kind.IDM), int(Kind.MDP), int(Kind.VEHICLE)
+
+    def full(value, dtype=None):
+        return torch.full(shape, value, dtype=dtype, device=device)
+
     world = SimpleNamespace(
-        x=torch.full(shape, 100.25, device=device),
-        y=torch.full(shape, 4.0, device=device),
-        kind=torch.full(shape, int(Kind.MDP), dtype=torch.int32, device=device),
-        delta=torch.zeros(shape, device=device),
-        timer=torch.zeros(shape, device=device),
-        changes_lanes=torch.zeros(shape, dtype=torch.bool, device=device),
-        target_speed=torch.full(shape, 25.0, device=device),
-        ego=torch.tensor([[0], [1], [0]], dtype=torch.int32, device=device),
+        x=full(100.25),
+        y=full(4.0),
+        speed=full(8.0),
+        lane=full(3, torch.int32),
+        kind=full(mdp, torch.int32),
+        delta=full(0.0),
+        timer=full(0.0),
+        changes_lanes=full(False),
+        target_speed=full(25.0),
+        target_lane=full(2, torch.int32),
+        ego=torch.tensor([[0], [1], [0], [0]], dtype=torch.int32, device=device),
     )
-    let_idm_drive(world, torch.tensor([True, True, False], device=device))
-    idm, mdp = int(Kind.IDM), int(Kind.MDP)
-    assert world.kind.tolist() == [[idm, mdp], [mdp, idm], [mdp, mdp]]
-    assert world.delta.tolist() == [[4, 0], [0, 4], [0, 0]]
-    assert world.changes_lanes.tolist() == [[True, False], [False, True], [False, False]]
+    world.kind[3, 0] = steered
+    let_idm_drive(world, torch.tensor([True, True, False, True], device=device))
+    assert world.kind.tolist() == [[idm, mdp], [mdp, idm], [mdp, mdp], [idm, mdp]]
+    assert world.delta.tolist() == [[4, 0], [0, 4], [0, 0], [4, 0]]
+    assert world.changes_lanes.tolist() == [[True, False], [False, True], [False, False], [True, False]]
     # 104.25 * pi = 327.5110...
-    np.testing.assert_allclose(world.timer.cpu(), [[0.5110, 0], [0, 0.5110], [0, 0]], atol=1e-3)
-    assert (world.target_speed == 25).all()
+    np.testing.assert_allclose(world.timer.cpu(), [[0.5110, 0], [0, 0.5110], [0, 0], [0.5110, 0]], atol=1e-3)
+    assert world.target_speed.tolist() == [[25, 25], [25, 25], [25, 25], [8, 25]]
+    assert world.target_lane.tolist() == [[2, 2], [2, 2], [2, 2], [3, 2]]
 
 
 def test_in_the_real_highway_env_the_ego_is_an_idm_vehicle_in_the_same_place():
@@ -72,11 +82,35 @@ def test_idm_is_a_privileged_driver():
     assert IdmDriver().sees == "world"
 
 
-@pytest.mark.parametrize("id", ["highway-fast-v0", "highway-v0"])
-def test_idm_drives_the_same_episode_in_both_simulators(id, device):
-    spec, short = DriverSpec("idm", IdmDriver), {"vehicles_count": 12, "duration": 8}
+@pytest.mark.parametrize(
+    ("id", "short"),
+    [
+        ("highway-fast-v0", {"vehicles_count": 12, "duration": 8}),
+        ("highway-v0", {"vehicles_count": 12, "duration": 8}),
+        ("merge-v0", {}),
+        ("two-way-v0", {}),
+        ("roundabout-v0", {}),
+        ("intersection-v0", {}),
+        ("racetrack-v0", {"duration": 10}),
+    ],
+)
+def test_idm_drives_the_same_episode_in_both_simulators(id, short, device):
+    spec = DriverSpec("idm", IdmDriver)
     ours = evaluate(spec, id, short, range(4), device=str(device), precision="float64", progress=False)
     real = evaluate(spec, id, short, range(4), "highway-env", processes=1, progress=False)
     assert not ours.errors
     for name in ("return", "length", "crashed", "speed", "distance", "lane_changes"):
         np.testing.assert_allclose(ours.episodes[name], real.episodes[name], atol=1e-6, err_msg=name)
+
+
+@pytest.mark.parametrize(
+    ("id", "reason"),
+    [
+        ("parking-v0", "no traffic to follow"),
+        ("intersection-multi-agent-v0", "one agent only"),
+        ("intersection-v1", "no tyre slip"),
+    ],
+)
+def test_where_idm_cannot_drive_it_says_so_at_once(id, reason):
+    with pytest.raises(ValueError, match=f"the idm driver cannot drive in {id}: .*{reason}"):
+        evaluate(DriverSpec("idm", IdmDriver), id, None, range(2), "highway-env", processes=1, progress=False)

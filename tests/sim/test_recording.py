@@ -1,5 +1,7 @@
 import dataclasses
 import json
+import re
+from types import SimpleNamespace
 
 import numpy as np
 import pytest
@@ -8,7 +10,8 @@ import torch
 from planning.rule_based import IdmDriver
 from sim.evaluation.driver import IdleDriver, RandomDriver
 from sim.evaluation.highway_env import HighwayEnv
-from sim.recording import Trace, frame_rate, make_envs, pictures, record_episode, replay
+from sim.recording import Frame, Trace, camera, frame_rate, make_envs, pictures, record_episode, replay
+from sim.render import Hud
 
 SHORT = {"vehicles_count": 5, "duration": 6}
 
@@ -69,6 +72,27 @@ def test_a_replay_drives_the_recorded_episode(envs):
     assert huds[-1].action == names[trace.actions[-1]]
     assert trace.terminated[-1] or trace.truncated[-1]
     assert not (trace.terminated[:-1] | trace.truncated[:-1]).any()
+
+
+@pytest.mark.parametrize("simulator", ["ours", "highway-env"])
+@pytest.mark.parametrize(
+    ("id", "config", "shape", "action"),
+    [
+        ("parking-v0", {"duration": 2}, (11, 2), r"[+-]\d\.\d\d [+-]\d\.\d\d"),
+        ("lane-keeping-v0", {}, (200, 1), r"[+-]\d\.\d\d"),
+        ("intersection-multi-agent-v1", {}, (13, 2), "(SLOWER|IDLE|FASTER), (SLOWER|IDLE|FASTER)"),
+        ("intersection-v0", {"action": {"type": "DiscreteAction"}, "duration": 4}, (4,), r"\d"),
+    ],
+)
+def test_episodes_of_any_kind_are_recorded_and_replayed(simulator, id, config, shape, action):
+    envs = make_envs(id, config, "float64") if simulator == "ours" else HighwayEnv(id, config)
+    trace = record_episode(RandomDriver(), envs, 5)
+    assert len(trace.actions) <= shape[0] and trace.actions.shape[1:] == shape[1:]
+    assert trace.rewards.shape == trace.terminated.shape == trace.truncated.shape == (len(trace.actions),)
+    assert (trace.terminated | trace.truncated).tolist() == [False] * (len(trace.actions) - 1) + [True]
+    huds = [frame.hud for frame in replay(trace, envs)]
+    assert re.fullmatch(action, huds[-1].action)
+    assert huds[-1].total == pytest.approx(trace.rewards.sum())
 
 
 def test_a_replay_that_goes_another_way_stops_at_the_step(envs):
@@ -150,3 +174,31 @@ def test_pictures_fill_the_gaps_between_frames(device):
     assert count == len(drawn) + 20
     moves = np.diff(drawn[3 : 4 * (len(exact) - 1)]).reshape(-1, 4)
     np.testing.assert_allclose(moves, np.repeat(np.diff(exact[:-1])[:, None] / 4, 4, axis=1), atol=1e-9)
+
+
+def test_a_vehicle_in_a_slot_that_was_given_away_jumps():
+    """At 5 frames a second: one drives 20 m/s, the second's slot passes to one 30 m behind, the third is pushed."""
+
+    def frame(*x):
+        row = {"x": torch.tensor([x]), "y": torch.zeros(1, 3), "heading": torch.zeros(1, 3)}
+        row |= {"speed": torch.tensor([[20.0, 20.0, 0.0]]), "kind": torch.ones(1, 3)}
+        return Frame(SimpleNamespace(world=SimpleNamespace(**row)), 0.0, Hud())
+
+    drawn = []
+
+    class Camera:
+        def draw(self, world, index, hud):
+            assert world.kind.shape == (1, 3)
+            drawn.append([round(float(x), 3) for x in world.x[0]])
+            return np.zeros((1, 1, 3), np.uint8)
+
+    images, _ = pictures(Camera(), iter([frame(0.0, 50.0, 9.0), frame(4.0, 20.0, 10.0)]), 5.0)
+    list(images)
+    assert drawn[4:8] == [[1, 20, 9.25], [2, 20, 9.5], [3, 20, 9.75], [4, 20, 10]]
+
+
+@pytest.mark.parametrize(("id", "shape"), [("highway-fast-v0", (320, 1200, 3)), ("intersection-v0", (600, 600, 3))])
+def test_pictures_have_the_shape_of_the_ids_screen(id, shape):
+    envs = make_envs(id, None, "float64")
+    envs.reset(seed=0)
+    assert camera(envs).draw(envs.world).shape == shape

@@ -1,7 +1,7 @@
 import numpy as np
 import pytest
 import torch
-from stable_baselines3 import DQN, PPO
+from stable_baselines3 import DQN, PPO, SAC, HerReplayBuffer
 from stable_baselines3.common.evaluation import evaluate_policy
 from stable_baselines3.common.vec_env import VecNormalize
 
@@ -107,3 +107,63 @@ def test_spaces_and_attributes(device):
         env.set_attr("config", {})
     with pytest.raises(NotImplementedError, match="rows of tensors"):
         env.env_method("reset")
+    with pytest.raises(NotImplementedError, match="highway-fast-v0 sets no goals"):
+        env.env_method("compute_reward", np.zeros((1, 6)), np.zeros((1, 6)), [{}])
+
+
+@pytest.mark.parametrize("id", ["intersection-multi-agent-v0", "intersection-multi-agent-v1"])
+def test_several_agents_are_refused(id):
+    with pytest.raises(ValueError, match=f"no Tuple spaces: {id} has the observation space"):
+        VecEnv(id)
+
+
+def parked(**options):
+    """Hindsight on parking-v0, as highway-env's own documentation sets it up but smaller."""
+    env = VecEnv("parking-v0", num_envs=4, config={"duration": 3}, **options)
+    model = SAC(
+        "MultiInputPolicy", env, replay_buffer_class=HerReplayBuffer, replay_buffer_kwargs={"n_sampled_goal": 4},
+        learning_starts=80, batch_size=32, buffer_size=1000, policy_kwargs=TINY, seed=0, device="cpu",
+    )  # fmt: skip
+    return env, model
+
+
+def test_sac_learns_to_park_with_hindsight(device):
+    env, model = parked(device=device)
+    assert env.observation_space["desired_goal"].dtype == np.float64
+    before = [parameter.clone() for parameter in model.actor.parameters()]
+    model.learn(200)
+    assert model.num_timesteps == 200
+    assert any(not torch.equal(a, b) for a, b in zip(before, model.actor.parameters(), strict=True))
+    assert len(model.ep_success_buffer) == len(model.ep_info_buffer) > 0
+
+
+def test_rewards_of_other_goals_are_highway_envs(device):
+    """Of random goals, and of those of a step, where nothing crashed, the step's own reward."""
+    import gymnasium
+    import highway_env  # noqa: F401  registers the ids
+
+    weights = {"reward_weights": [1, 0.5, 0.1, 0, 0.02, 0.02]}
+    real = gymnasium.make("parking-v0", config=weights).unwrapped
+    env = VecEnv("parking-v0", num_envs=3, device=device, config=weights, precision="float64")
+    rng = np.random.default_rng(0)
+    achieved, desired = rng.normal(size=(2, 50, 6))
+    [rewards] = env.env_method("compute_reward", achieved, desired, [{}] * 50, indices=[0])
+    np.testing.assert_allclose(rewards, [real.compute_reward(a, d, {}) for a, d in zip(achieved, desired, strict=True)])
+    env.seed(3)
+    env.reset()
+    observation, rewards, _, infos = env.step(rng.uniform(-1, 1, size=(3, 2)).astype(np.float32))
+    [again] = env.env_method("compute_reward", observation["achieved_goal"], observation["desired_goal"], infos)[:1]
+    np.testing.assert_allclose(again, rewards, atol=1e-6)
+
+
+def test_the_last_observation_and_success_of_dicts(device):
+    env = VecEnv("parking-v0", num_envs=2, device=device, config={"duration": 0.2, "success_goal_reward": 100})
+    env.seed(0)
+    env.reset()
+    observation, _, done, infos = env.step(np.zeros((2, 2), np.float32))
+    assert done.all()
+    for i in range(2):
+        last = infos[i]["terminal_observation"]
+        assert infos[i]["is_success"] is True and infos[i]["TimeLimit.truncated"] is False
+        assert last["observation"].shape == (6,) and last["observation"].dtype == np.float64
+        assert not np.array_equal(last["desired_goal"], observation["desired_goal"][i])

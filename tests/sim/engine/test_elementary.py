@@ -6,8 +6,8 @@ import torch
 import warp as wp
 
 from sim.engine import elementary
-from sim.engine.drivers import MAX_SLIP
 from sim.engine.spawn import DELTA_MAX, DELTA_MIN
+from sim.engine.steering import MAX_SLIP
 
 STATED = 2e-6  # what elementary.py promises in the fast range,
 STATED_POWER = 4e-6  # and of powers, relative

@@ -16,7 +16,7 @@ from tests.sim.engine.twins import lane_twin
 
 POINTS = 400  # a lane
 COLUMNS = ("s", "lateral", "x", "y", "heading", "width", "distance", "pose_distance")
-FLAGS = ("on", "on_widened", "reachable", "after_end")
+FLAGS = ("on", "on_widened", "reachable")
 MARGIN = 1.0  # m
 
 CENTER_LINE = [(0.0, 0.0), (1.1, -0.7), (10.3, 2.0), (21.0, -1.5), (40.0, 9.0), (44.0, 22.0), (43.0, 40.5)]
@@ -68,11 +68,10 @@ def probe(
     out[i, 4] = lane.heading_at(lanes, n, at[i, 3])
     out[i, 5] = lane.width_at(lanes, n, at[i, 3])
     out[i, 6] = lane.distance(lanes, n, x, y)
-    out[i, 7] = lane.distance_with_heading(lanes, n, x, y, at[i, 2])
+    out[i, 7] = lane.distance_at(lanes, n, s, lateral, at[i, 2])
     flags[i, 0] = lane.on_lane(lanes, n, s, lateral, type(x)(0.0))
     flags[i, 1] = lane.on_lane(lanes, n, s, lateral, type(x)(MARGIN))
     flags[i, 2] = lane.is_reachable_from(lanes, n, x, y)
-    flags[i, 3] = lane.after_end(lanes, n, x, y)
 
 
 def expected(one: Any, at: np.ndarray) -> tuple[list[float], list[bool]]:
@@ -80,7 +79,7 @@ def expected(one: Any, at: np.ndarray) -> tuple[list[float], list[bool]]:
     x, y = one.position(s, lateral)
     values = [*one.local_coordinates(point), x, y, one.heading_at(s), one.width_at(s), one.distance(point)]
     values.append(one.distance_with_heading(point, heading))
-    flags = [one.on_lane(point), one.on_lane(point, margin=MARGIN), one.is_reachable_from(point), one.after_end(point)]
+    flags = [one.on_lane(point), one.on_lane(point, margin=MARGIN), one.is_reachable_from(point)]
     return values, flags
 
 
@@ -149,13 +148,13 @@ def test_points_reach_every_branch(exact: dict, name: str) -> None:
     values, flags = exact[name]
     constant = {
         "straight, backwards": {"reachable"},  # it is forbidden
-        "arc, nearly a circle": {"after_end"},  # coordinates end half a circle from its start, as in highway-env
     }
     for flag, seen in zip(FLAGS, flags.T, strict=True):
         assert (0 < seen.sum() < POINTS) != (flag in constant.get(name, ())), flag
     s = values[:, 0]
     assert (s < 0).any()
-    assert (s > real_lanes()[name].length).any() or name in constant
+    nearly_a_circle = name == "arc, nearly a circle"  # coordinates end half a circle from its start, as in highway-env
+    assert (s > real_lanes()[name].length).any() != nearly_a_circle
 
 
 @pytest.mark.parametrize("name", real_lanes())

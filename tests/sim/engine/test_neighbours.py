@@ -37,7 +37,7 @@ def searched(
     world = world_twin(roads, ours, device)
     shape = (*world.x.shape, len(ours.lanes))
     front, rear = (torch.empty(shape, dtype=torch.int32, device=device) for _ in range(2))
-    table = ours.table(PRECISIONS["float64"], device)
+    table = ours.table(PRECISIONS["float64"], device, sweep=not connected)
     model = model_twin(ours, device, 0.1, connected=connected)
     inputs = [table, world.struct(), model, wp.from_torch(front), wp.from_torch(rear)]
     wp.launch(search, dim=shape, inputs=inputs, device=str(device))

@@ -20,7 +20,8 @@ ROUTE = 4  # steps at most
 @wp.kernel(enable_backward=False, module="unique")
 def find_closest(lanes: Any, pose: wp.array2d(dtype=Any), out: wp.array(dtype=int)):
     i = wp.tid()
-    out[i] = closest_lane(lanes, pose[i, 0], pose[i, 1], pose[i, 2], 0)
+    on, _s, _lateral = closest_lane(lanes, pose[i, 0], pose[i, 1], pose[i, 2], i % lanes.lanes.shape[0])
+    out[i] = on
 
 
 @wp.kernel(enable_backward=False, module="unique")

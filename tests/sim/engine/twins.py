@@ -19,6 +19,7 @@ from highway_env.vehicle.kinematics import Vehicle
 
 from sim.engine import lanes as our_lanes
 from sim.engine.network import Network
+from sim.engine.regulation import PREDICTIONS
 from sim.engine.state import PRECISIONS, model_struct
 from sim.engine.step import simulate
 from sim.engine.ziggurat import ziggurat_table
@@ -90,9 +91,10 @@ def kind_of(vehicle: Any) -> Kind:
     return next(kind for cls, kind in KINDS if isinstance(vehicle, cls))
 
 
-def slip_of(vehicle: Any) -> float:
-    """Sine of the slip angle that a vehicle's steering command gives."""
-    return float(np.sin(np.arctan(np.tan(vehicle.action["steering"]) / 2)))
+def slip_of(vehicle: Any, precision: str) -> float:
+    """Slip angle [rad] that a vehicle's steering command gives, its sine in float32."""
+    angle = np.arctan(np.tan(vehicle.action["steering"]) / 2)
+    return float(angle if precision == "float64" else np.sin(angle))
 
 
 def route_twin(network: Network, route: Sequence[tuple] | None) -> list[tuple[int, int]]:
@@ -100,7 +102,7 @@ def route_twin(network: Network, route: Sequence[tuple] | None) -> list[tuple[in
     return [(network.edges.index((a, b)), -1 if i is None else int(i)) for a, b, i in route or []]
 
 
-def car_twin(vehicle: Any, network: Network) -> dict[str, Any]:
+def car_twin(vehicle: Any, network: Network, precision: str = "float64") -> dict[str, Any]:
     """Field values of a vehicle or object."""
     car = {
         "kind": int(kind_of(vehicle)),
@@ -117,9 +119,10 @@ def car_twin(vehicle: Any, network: Network) -> dict[str, Any]:
         "checks_collisions": vehicle.check_collisions,
         "impact_rank": -1,
     }
+    car["s"], car["lateral"] = vehicle.lane.local_coordinates(vehicle.position)
     if isinstance(vehicle, Vehicle):
         car |= {"acceleration": vehicle.action["acceleration"], "steering": vehicle.action["steering"]}
-        car |= {"slip": slip_of(vehicle)}
+        car |= {"slip": slip_of(vehicle, precision)}
         if vehicle.impact is not None:
             car |= {"impact_x": vehicle.impact[0], "impact_y": vehicle.impact[1], "impact_rank": 0}
     if isinstance(vehicle, ControlledVehicle):
@@ -127,6 +130,7 @@ def car_twin(vehicle: Any, network: Network) -> dict[str, Any]:
         car |= {"target_speed": vehicle.target_speed, "route_size": len(vehicle.route or [])}
     if isinstance(vehicle, behavior.IDMVehicle):
         car |= {"timer": vehicle.timer, "delta": vehicle.DELTA, "changes_lanes": vehicle.enable_lane_change}
+        car |= {"yields": getattr(vehicle, "is_yielding", False)}
     if isinstance(vehicle, behavior.LinearVehicle):
         gains = [*vehicle.ACCELERATION_PARAMETERS, *vehicle.STEERING_PARAMETERS]
         car |= {f"gain_{i}": gain for i, gain in enumerate(gains)}
@@ -139,14 +143,15 @@ def world_twin(roads: Sequence[Road], network: Network, device: torch.device, pr
     """Roads as worlds: vehicles in list order, then objects. Slot 0 is the ego."""
     things = [[*road.vehicles, *road.objects] for road in roads]
     steps = max([1, *(len(getattr(v, "route", None) or []) for some in things for v in some)])
-    sizes = Sizes(vehicles=max(len(some) for some in things), lanes=len(network.lanes), route=steps)
+    most = max(len(some) for some in things)
+    sizes = Sizes(vehicles=most, lanes=len(network.lanes), route=steps, predictions=PREDICTIONS)
     world = World.allocate(len(roads), sizes, torch.device("cpu"), precision)
     axis = network.axis()
     for w, some in enumerate(things):
         world.count[w] = len(some)
         world.objects[w] = len(roads[w].objects)
         for v, thing in enumerate(some):
-            for name, value in car_twin(thing, network).items():
+            for name, value in car_twin(thing, network, precision).items():
                 getattr(world, name)[w, v] = value.item() if isinstance(value, np.generic) else value
             for r, (edge, index) in enumerate(route_twin(network, getattr(thing, "route", None))):
                 world.route_edge[w, v, r], world.route_lane[w, v, r] = edge, index
@@ -170,7 +175,7 @@ def model_twin(
     model.snap = 0.0
     model.distance_wanted = idm.DISTANCE_WANTED
     model.comfort_acc_max, model.comfort_acc_min = idm.COMFORT_ACC_MAX, idm.COMFORT_ACC_MIN
-    model.closing_scale = 1 / (2 * np.sqrt(-idm.COMFORT_ACC_MAX * idm.COMFORT_ACC_MIN))
+    model.closing_divisor = 2 * np.sqrt(-idm.COMFORT_ACC_MAX * idm.COMFORT_ACC_MIN)
     model.ego_speed_min, model.ego_speed_max = Vehicle.MIN_SPEED, Vehicle.MAX_SPEED
     model.connected_lanes = int(connected)
     model.ziggurat = wp.array(ziggurat_table(), dtype=wp.float64, device=str(device))
@@ -200,11 +205,12 @@ def assert_same(world: World, roads: Sequence[Road], network: Network, tolerance
     fields = {name: tensor.cpu() for name, tensor in world.fields().items()}
     for w, road in enumerate(roads):
         for v, thing in enumerate([*road.vehicles, *road.objects]):
-            expected = car_twin(thing, network)
+            expected = car_twin(thing, network, world.precision)
             if kind_of(thing) is Kind.LANDMARK:
                 expected["crashed"] = thing.hit
             pending = expected.pop("impact_rank") >= 0
             size = expected.pop("route_size", None)
+            del expected["s"], expected["lateral"]  # not kept up on a swept road
             # Of the two, one is the command; highway-env clips a bicycle's in place.
             unused = {Kind.VEHICLE: {"slip"}, Kind.BICYCLE: {"slip", "steering"}}.get(kind_of(thing), {"steering"})
             for name in set(expected) - unused:

@@ -15,6 +15,8 @@ def envs(space, action):
 META = {"type": "DiscreteMetaAction"}
 BOX = envs(spaces.Box(np.array([-1, -3], np.float32), np.array([1, 5], np.float32)), {"type": "ContinuousAction"})
 
+PAIR = envs(spaces.Tuple([spaces.Discrete(3)] * 2), {"type": "MultiAgentAction", "action_config": META})
+
 
 def acts(driver, world, seeds, steps):
     driver.prepare(world, seeds)
@@ -44,6 +46,21 @@ def test_random_actions_fill_their_space_evenly():
     assert torch.allclose(actions.std(0), (high - low) / 12**0.5, rtol=0.05)
 
 
+def test_several_agents_draw_apart_from_one_another():
+    actions = acts(RandomDriver(), PAIR, [4, 9], 300)
+    assert actions.shape == (300, 2, 2) and actions.dtype == torch.int64
+    assert sorted(actions.unique().tolist()) == [0, 1, 2]
+    same = (actions[:, 0, 0] == actions[:, 0, 1]).float().mean()
+    assert 0.2 < same < 0.47  # a third, give or take five standard deviations
+    assert torch.equal(actions[:, :1], acts(RandomDriver(), PAIR, [4], 300))
+
+
+def test_observations_of_any_structure_are_welcome():
+    for driver in (RandomDriver(), IdleDriver()):
+        driver.prepare(BOX, [0, 1, 2])
+        assert driver.act({"a": torch.zeros(3, 2), "b": torch.zeros(3, 4)}).shape == (3, 2)
+
+
 @pytest.mark.parametrize(
     ("world", "expected"),
     [
@@ -52,12 +69,14 @@ def test_random_actions_fill_their_space_evenly():
         (envs(spaces.Discrete(3), META | {"longitudinal": False}), 1),
         (envs(spaces.Discrete(9), {"type": "DiscreteAction"}), 4),
         (BOX, [0, 1]),
+        (PAIR, [1, 1]),
+        (envs(spaces.Tuple([BOX.single_action_space] * 2), {"type": "MultiAgentAction"}), [[0, 1], [0, 1]]),
     ],
 )
 def test_idle_asks_for_nothing(world, expected):
     actions = acts(IdleDriver(), world, [0, 1], 1)[0]
     assert actions.tolist() == [expected, expected]
-    assert actions.dtype == (torch.float32 if world is BOX else torch.int64)
+    assert actions.dtype == (torch.float32 if world is BOX or actions.ndim == 3 else torch.int64)
 
 
 @pytest.mark.parametrize("switches", [{}, {"lateral": False}, {"longitudinal": False}])
@@ -67,6 +86,8 @@ def test_action_names_are_highway_envs(switches):
     names = dict(enumerate(action_names({"action": META | switches})))
     assert names == DiscreteMetaAction(None, **switches).actions
     assert action_names({"action": {"type": "ContinuousAction"}}) is None
+    both = {"type": "MultiAgentAction", "action_config": META | switches}
+    assert action_names({"action": both}) == list(names.values())
 
 
 def test_the_baselines_are_drivers_and_a_spec_builds_them():

@@ -62,3 +62,37 @@ def test_live_state_that_changes_in_place_is_not_aliased(device):
     metrics.update(state, torch.zeros(2, device=device), torch.ones(2, dtype=torch.bool, device=device))
     np.testing.assert_allclose(metrics.finish()["distance"], [7.0, 7.0])
     np.testing.assert_array_equal(metrics.finish()["lane_changes"], [1, 1])
+
+
+def test_passing_to_the_next_road_is_no_lane_change(device):
+    """Lanes 0 and 1 are one road, 2 and 3 the next: 0 to 1 is a change, 1 to 3 is not, 3 to 2 is."""
+    alive = torch.ones(2, dtype=torch.bool, device=device)
+    roads = torch.tensor([0, 0, 1, 1], device=device)
+    state = world([0.0, 0.0], [0.0, 0.0], [1.0, 1.0], [0, 0], [False, False], device)
+    metrics = EpisodeMetrics(state, roads)
+    for lane, other in ((1, 0), (3, 2), (2, 2)):
+        state.lane = torch.tensor([[lane, 0], [other, 0]], dtype=torch.int32, device=device)
+        metrics.update(state, torch.zeros(2, device=device), alive)
+    np.testing.assert_array_equal(metrics.finish()["lane_changes"], [2, 0])
+
+
+def test_the_crash_of_any_driven_ego_counts(device):
+    alive = torch.ones(2, dtype=torch.bool, device=device)
+    state = world([0.0, 0.0], [0.0, 0.0], [1.0, 1.0], [0, 0], [False, False], device)
+    state.ego = torch.tensor([[0, 1], [0, 1]], device=device)
+    state.crashed = torch.tensor([[False, True], [False, False]], device=device)
+    for egos, expected in ((1, [0, 0]), (2, [1, 0])):
+        metrics = EpisodeMetrics(state, egos=egos)
+        metrics.update(state, torch.zeros(2, device=device), alive)
+        np.testing.assert_array_equal(metrics.finish()["crashed"], expected)
+
+
+def test_success_is_what_was_told_last_before_the_end(device):
+    state = world([0.0, 0.0], [0.0, 0.0], [1.0, 1.0], [0, 0], [False, False], device)
+    metrics = EpisodeMetrics(state)
+    steps = (([True, False], [True, True]), ([False, True], [True, True]), ([True, True], [False, True]))
+    for success, alive in steps:
+        flags = (torch.tensor(flag, device=device) for flag in (alive, success))
+        metrics.update(state, torch.zeros(2, device=device), *flags)
+    np.testing.assert_array_equal(metrics.finish()["success"], [0, 1])
+    assert "success" not in EpisodeMetrics(state).finish()

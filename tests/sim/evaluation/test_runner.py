@@ -2,6 +2,8 @@ import json
 
 import numpy as np
 import pytest
+import torch
+from gymnasium import spaces
 from gymnasium.vector import AutoresetMode
 
 import sim
@@ -48,6 +50,30 @@ def test_a_world_counts_until_its_end_and_no_longer():
     np.testing.assert_array_equal(got["crashed"], [1, 0, 1, 0, 1, 1])
     np.testing.assert_array_equal(got["distance"], [10, 20, 30, 40, 50, 10])
     np.testing.assert_array_equal(got["speed"], [10] * 6)
+
+
+class Pairs(CountingWorlds):
+    """Two agents a world: the first ends after 1 + seed % 5 steps, the second two later; each earns 1 a step for ever.
+
+    Whoever ends has reached the goal in worlds of even seeds.
+    """
+
+    single_action_space = spaces.Tuple([spaces.Discrete(5)] * 2)
+
+    def step(self, actions):
+        assert actions.shape == (self.num_envs, 2)
+        self.steps += 1
+        last = (1 + self.seeds % 5)[:, None] + torch.tensor([0, 2])
+        info = {"is_success": (self.seeds % 2 == 0)[:, None].expand(-1, 2)}
+        reward, never = torch.ones(self.num_envs, 2), torch.zeros(self.num_envs, dtype=torch.bool)
+        return self.seeds[:, None].float(), reward, self.steps == last, never, info
+
+
+def test_agents_are_paid_until_their_end_and_the_last_ends_the_episode():
+    got = run_batch(Pairs(3), IdleDriver(), [0, 1, 7])
+    np.testing.assert_array_equal(got["length"], [3, 4, 5])
+    np.testing.assert_array_equal(got["return"], [1 + 3, 2 + 4, 3 + 5])
+    np.testing.assert_array_equal(got["success"], [1, 0, 0])
 
 
 def test_every_seed_runs_once_in_the_order_given_over_several_chunks(counting, monkeypatch):
@@ -103,6 +129,22 @@ def test_table_and_figures_of_a_hand_made_result():
     assert report["per_episode"]["seed"] == [0, 1, 2, 3]
 
 
+def test_a_success_rate_is_shown_where_it_is_told(monkeypatch):
+    monkeypatch.setattr(sim, "make_vec", lambda id, num_envs, **_: Pairs(num_envs), raising=False)
+    result = evaluate(DriverSpec("idle", IdleDriver), "pairs-v0", seeds=[0, 1, 2, 4], progress=False)
+    assert result.as_dict()["success_rate"]["value"] == 0.75
+    assert "| success rate | 75.0 % | 30.1 % to 95.4 % |" in result.table()  # Wilson's interval of 3 in 4
+
+
+def test_a_driver_that_cannot_drive_there_is_refused_before_an_episode_runs(counting):
+    class Picky(IdleDriver):
+        def prepare(self, envs, seeds):
+            raise ValueError(f"not in {envs.id}")
+
+    with pytest.raises(ValueError, match="not in counting-v0"):
+        evaluate(Picky(), "counting-v0", seeds=[0, 1], progress=False)
+
+
 def test_the_real_highway_env_by_hand_and_by_the_runner_agree():
     import gymnasium
     import highway_env  # noqa: F401  registers the ids
@@ -144,21 +186,27 @@ def test_worker_processes_change_nothing():
     assert alone == spread
 
 
-def test_the_two_simulators_see_the_same_random_episodes(device):
-    spec = DriverSpec("random", RandomDriver)
-    ours = evaluate(
-        spec,
-        "highway-fast-v0",
-        SHORT,
-        range(8),
-        device=str(device),
-        precision="float64",
-        progress=False,
-    )
-    real = evaluate(spec, "highway-fast-v0", SHORT, range(8), "highway-env", processes=1, progress=False)
-    assert not ours.errors
-    for name in ("return", "length", "crashed", "speed", "distance", "lane_changes"):
-        np.testing.assert_allclose(ours.episodes[name], real.episodes[name], atol=1e-6, err_msg=name)
+@pytest.mark.parametrize(
+    ("id", "config"),
+    [
+        ("highway-fast-v0", SHORT),
+        ("exit-v0", {"duration": 5}),
+        ("two-way-v0", {}),
+        ("racetrack-v0", {}),
+        ("lane-keeping-v0", {}),
+        ("parking-ActionRepeat-v0", {"duration": 8}),
+        ("intersection-multi-agent-v1", {}),
+        ("intersection-v0", {"action": {"type": "DiscreteAction"}, "duration": 6}),
+    ],
+)
+def test_the_two_simulators_see_the_same_random_episodes(id, config, device):
+    spec, seeds = DriverSpec("random", RandomDriver), range(4)
+    ours = evaluate(spec, id, config, seeds, device=str(device), precision="float64", progress=False)
+    real = evaluate(spec, id, config, seeds, "highway-env", processes=1, progress=False)
+    assert not ours.errors and not real.errors
+    assert ours.episodes.keys() == real.episodes.keys()
+    for name, values in ours.episodes.items():
+        np.testing.assert_allclose(values, real.episodes[name], atol=1e-6, err_msg=name)
 
 
 @pytest.mark.parametrize(
@@ -181,3 +229,12 @@ def test_an_endless_episode_is_an_error(monkeypatch):
     monkeypatch.setattr(runner, "MAX_STEPS", 3)
     with pytest.raises(RuntimeError, match="had not ended after 3 policy steps"):
         run_batch(CountingWorlds(1), IdleDriver(), [4])
+
+
+def test_episodes_beside_an_endless_one_count(counting, monkeypatch):
+    """Seeds 0 to 3 last 1 to 4 steps."""
+    monkeypatch.setattr(runner, "MAX_STEPS", 3)
+    result = evaluate(DriverSpec("idle", IdleDriver), "counting-v0", seeds=range(4), progress=False)
+    assert counting == [4]
+    assert result.episodes["length"].tolist() == [1, 2, 3]
+    assert [seed for seed, _ in result.errors] == [3] and "had not ended" in result.errors[0][1]
