@@ -63,9 +63,7 @@ class Env(gymnasium.Env):
         """The road."""
         return self.envs.network
 
-    def reset(
-        self, *, seed: int | None = None, options: dict[str, Any] | None = None
-    ) -> tuple[Any, dict[str, Any]]:
+    def reset(self, *, seed: int | None = None, options: dict[str, Any] | None = None) -> tuple[Any, dict[str, Any]]:
         """Start an episode and return (observation, info)."""
         super().reset(seed=seed)
         require_known(options or {}, ["config"], "reset option")

@@ -135,9 +135,11 @@ class VectorEnv(gymnasium.vector.VectorEnv):
         """Record the launches of a step and of a reset; Warp compiles the kernels here, or finds them in its cache."""
         real = PRECISIONS[self.precision]
         family = self.scenario
-        lanes, world, model = self.network.table(
-            real, self.device, sweep=not self.config["neighbour_vehicles_connected_lanes"]
-        ), self.world.struct(), self._model()
+        lanes, world, model = (
+            self.network.table(real, self.device, sweep=not self.config["neighbour_vehicles_connected_lanes"]),
+            self.world.struct(),
+            self._model(),
+        )
         rules = family.rules(self.config, self.action_type.kind, self.network, self.device)
         every, masked, active = (wp.from_torch(flag) for flag in (self._all, self._mask, self._active))
         # lane keeping steers whatever the config says
