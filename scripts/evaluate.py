@@ -13,6 +13,7 @@ from typing import Annotated
 import torch
 import tyro
 
+import sim
 from agents.drivers import choose_driver, choose_environment
 from sim.evaluation.runner import evaluate
 
@@ -35,6 +36,8 @@ class Arguments:
     """Environment id; the run's, or highway-fast-v0, when left out."""
     env_config: Path | None = None
     """JSON file with an environment config, instead of the run's."""
+    scenario: Path | None = None
+    """Python file that registers the environment with sim.register."""
     device: str = "cpu"
     precision: str = "float32"
     processes: int | None = None
@@ -52,6 +55,8 @@ def main(arguments: Arguments) -> int:
             raise FileNotFoundError(f"--json: the folder {arguments.json.absolute().parent} does not exist")
         if arguments.episodes < 1:
             raise ValueError(f"--episodes must be at least 1, got {arguments.episodes}")
+        if arguments.scenario:
+            sim.load_scenarios(arguments.scenario)
         spec = choose_driver(arguments.run, arguments.driver, arguments.trust, arguments.sb3_algo)
         id, config = choose_environment(arguments.run, arguments.env, arguments.env_config)
         seeds = range(arguments.seed, arguments.seed + arguments.episodes)

@@ -16,6 +16,7 @@ import torch
 import tyro
 from tqdm import tqdm
 
+import sim
 from agents.drivers import choose_driver, choose_environment
 from sim.recording import Trace, camera, frame_rate, make_envs, pictures, record_episode, replay
 from sim.render import NoDisplayError
@@ -37,6 +38,8 @@ class Arguments:
     """Environment id; the run's, or highway-fast-v0, when left out."""
     env_config: Path | None = None
     """JSON file with an environment config, instead of the run's."""
+    scenario: Path | None = None
+    """Python file that registers the environment with sim.register."""
     speed: float = 1.0
     """Simulated seconds a second of watching."""
     save_trace: Path | None = None
@@ -66,6 +69,8 @@ def main(arguments: Arguments) -> int:
             raise ValueError(f"--speed must be positive, got {arguments.speed}")
         if arguments.out:
             check_video_path(arguments.out)
+        if arguments.scenario:
+            sim.load_scenarios(arguments.scenario)
         trace = record(arguments)
         if arguments.save_trace:
             trace.save(arguments.save_trace)

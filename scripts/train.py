@@ -34,6 +34,8 @@ class Arguments(Generic[Config]):
     """Learning algorithm."""
     env: str = "highway-fast-v0"
     """Environment id."""
+    scenario: Path | None = None
+    """Python file that registers the environment with sim.register."""
     out: Path = Path("runs/train")
     """Run folder; must be new, or hold the run to --resume."""
     num_envs: int | None = None
@@ -71,9 +73,12 @@ def parse() -> Arguments:
     first.add_argument("--algo", choices=ALGORITHMS)
     first.add_argument("--env", default=Arguments.env)
     first.add_argument("--env-config", type=Path)
+    first.add_argument("--scenario", type=Path)
     first.add_argument("--out", type=Path, default=Arguments.out)
     first.add_argument("--resume", action="store_true")
     known, _ = first.parse_known_args()
+    if known.scenario:
+        sim.load_scenarios(known.scenario)
     algo = known.algo or "ppo"
     if not known.resume:
         config = config_for(algo, complete(known.env, read_config(known.env_config) if known.env_config else None))

@@ -2,13 +2,12 @@
 
 from typing import Any
 
-import gymnasium
-
+from sim.registry import announce, load_scenarios, register
 from sim.scenarios import SCENARIOS
 from sim.single import Env
 from sim.vector import VectorEnv
 
-__all__ = ["Env", "VectorEnv", "make", "make_vec"]
+__all__ = ["Env", "VectorEnv", "load_scenarios", "make", "make_vec", "register"]
 
 
 def make_vec(env_id: str, num_envs: int = 1, **options: Any) -> VectorEnv:
@@ -22,9 +21,4 @@ def make(env_id: str, config: dict[str, Any] | None = None, **options: Any) -> E
 
 
 for _id in SCENARIOS:
-    gymnasium.register(
-        f"slipstream/{_id}",
-        entry_point="sim.single:Env",
-        vector_entry_point="sim.vector:VectorEnv",
-        kwargs={"env_id": _id},
-    )
+    announce(_id)

@@ -174,7 +174,8 @@ class EnvPool:
         if self.agents == 1:
             self.pool.send(actions, ids)
         else:
-            self.pool.send({"action": actions, "env_id": ids, "players.env_id": np.repeat(ids, self.agents)})
+            players = np.repeat(ids, self.agents)
+            self.pool.send({"players.action": actions, "env_id": ids, "players.env_id": players})
 
     def measure(self, seconds: float) -> float:
         calls, start = 0, time.perf_counter()

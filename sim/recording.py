@@ -17,7 +17,7 @@ from gymnasium.vector import AutoresetMode
 
 from sim.evaluation.driver import Driver, action_names, prepare
 from sim.evaluation.runner import MAX_STEPS, versions
-from sim.render import Hud, Renderer
+from sim.render import HUD_HEIGHT, Hud, Renderer
 
 SCHEMA = 1
 """Version of the file format; another one is refused."""
@@ -25,6 +25,8 @@ SMOOTH_RATE = 20.0
 """Pictures a simulated second below which places between the frames are drawn too [Hz]."""
 REWARD_TOLERANCE = 1e-6
 """How far a replayed reward may stand from the recorded one."""
+STRIP_ZOOM = 1.27
+"""Enlargement of what is seen along a straight road."""
 PUSH = 2.0
 """How much further than its speed takes it a contact may push a vehicle within a frame [m]."""
 
@@ -234,7 +236,7 @@ def _hud(trace: Trace, envs: Any, step: int, time: float, reward: float | None, 
     return Hud(
         title=f"{trace.case.driver} on {trace.case.id}, seed {trace.case.seed}",
         time=time,
-        speed=float(envs.world.speed[0, int(envs.world.ego[0, 0])]),
+        speed=envs.world.speed[0, envs.world.ego[0].long()].tolist(),
         reward=reward,
         total=total,
         action=action,
@@ -245,12 +247,18 @@ def _hud(trace: Trace, envs: Any, step: int, time: float, reward: float | None, 
 
 
 def camera(envs: Any) -> Renderer:
-    """Returns a renderer with the screen of the id's config; that of long straight roads, 4 to 1, is enlarged."""
+    """Returns a renderer with the view of the id's config and room for the writing.
+
+    A strip along a straight road, 4 to 1 as highway-env's default, is made twice as large and shows more of the road;
+    other pictures grow by what is written above and below them.
+    """
     config = envs.config
-    width, height = config["screen_width"], config["screen_height"]
+    width, height, scaling = config["screen_width"], config["screen_height"], config["scaling"]
+    across, down = config["centering_position"]
     if width >= 4 * height:
-        return Renderer(envs.network)
-    return Renderer(envs.network, width, height, config["scaling"], tuple(config["centering_position"]))
+        return Renderer(envs.network, 2 * width, 2 * height, STRIP_ZOOM * scaling, (across, down))
+    framed = height + 2 * HUD_HEIGHT
+    return Renderer(envs.network, width, framed, scaling, (across, (down * height + HUD_HEIGHT) / framed))
 
 
 def pictures(renderer: Renderer, frames: Iterator[Frame], rate: float) -> tuple[Iterator[np.ndarray], float]:

@@ -4,13 +4,14 @@ from __future__ import annotations
 
 import os
 import sys
+from collections.abc import Sequence
 from dataclasses import dataclass, field
 from typing import Any
 
 import numpy as np
 import pygame
 
-from sim.engine.vehicles import LENGTH, OBJECT_SIZE
+from sim.engine.vehicles import LENGTH, WIDTH
 from sim.road_shapes import RoadShapes
 from sim.world import Kind
 
@@ -29,8 +30,11 @@ TRAFFIC: tuple[Colour, ...] = (
     (82, 116, 186),
     (104, 168, 204),
 )
+PARKED: Colour = (176, 180, 184)
 OBSTACLE: Colour = (232, 150, 50)
-LANDMARK: Colour = (64, 98, 204)
+LANDMARK: Colour = (72, 128, 250)
+REACHED: Colour = (170, 255, 110)
+"""A landmark that a vehicle has hit."""
 GLASS: Colour = (34, 42, 52)
 HEADLIGHT: Colour = (255, 246, 190)
 TAIL_LIGHT: Colour = (120, 24, 24)
@@ -41,6 +45,10 @@ PANEL = (18, 22, 28, 190)
 
 BRAKING = -1.0
 """Acceleration below which the brake lights shine [m/s2]."""
+GOAL_MARGIN = 0.45
+"""How far the frame around a landmark stands out on each side of a car parked on it [m]."""
+HUD_HEIGHT = 56
+"""What the writing may take of a frame, above and again below [px]."""
 SUPERSAMPLING = 2
 """Frames are drawn this many times larger and scaled down: smooth edges."""
 WINDOWLESS_DRIVERS = ("", "offscreen", "dummy", "evdev")
@@ -53,15 +61,16 @@ class Hud:
 
     Attributes:
         title: who drives where.
-        time: seconds since the reset. speed: of the ego [m/s].
+        time: seconds since the reset. speed: of the ego, or of each ego [m/s].
         reward, total: of the last policy step, and their sum so far.
-        action: name of the action being carried out. actions: the names of all actions.
+        action: name of the action being carried out, or of each ego's. actions: the names of all actions, which
+            get a cell each.
         scores: one figure an action; score_label: what they are, "probability" or "Q".
     """
 
     title: str = ""
     time: float | None = None
-    speed: float | None = None
+    speed: float | Sequence[float] | None = None
     reward: float | None = None
     total: float | None = None
     action: str | None = None
@@ -75,7 +84,7 @@ class NoDisplayError(RuntimeError):
 
 
 class Renderer:
-    """Draws frames of one road network with a camera that follows the ego.
+    """Draws frames of one road network with a camera that follows the first ego.
 
     Args:
         network: anything whose `lanes` have `position(s, lateral)`, `length`, `width` and `line_types`.
@@ -95,23 +104,22 @@ class Renderer:
             raise ValueError(
                 f"a frame needs at least 16 x 16 px and a positive scaling, got {width} x {height}, {scaling}"
             )
-        pygame.font.init()
         self.size, self.scaling, self.centering = (int(width), int(height)), float(scaling), centering
         self.shapes = RoadShapes(network.lanes)
+        self._car_park = self.shapes.car_park()
         self._canvas = pygame.Surface((self.size[0] * SUPERSAMPLING, self.size[1] * SUPERSAMPLING))
         self._frame = pygame.Surface(self.size)
-        self._fonts = {size: pygame.font.Font(None, size) for size in (20, 24)}
         self._window: pygame.Surface | None = None
 
     def draw(self, world: Any, index: int = 0, hud: Hud | None = None) -> np.ndarray:
         """Returns world `index` as an image, uint8 [height, width, 3]."""
-        names = ("x", "y", "heading", "acceleration", "kind", "crashed", "ego")
+        names = ("x", "y", "heading", "length", "width", "acceleration", "kind", "crashed", "ego")
         state = {name: getattr(world, name)[index].cpu().numpy() for name in names}
         ego = int(state["ego"][0])
         self._look_at(float(state["x"][ego]), float(state["y"][ego]))
         self._canvas.fill(GRASS)
-        self._draw_road()
-        self._draw_vehicles(state)
+        self._draw_road(state)
+        self._draw_things(state)
         pygame.transform.smoothscale(self._canvas, self.size, self._frame)
         if hud is not None:
             self._draw_hud(hud)
@@ -155,39 +163,56 @@ class Renderer:
     def _fill(self, colour: Colour, points: np.ndarray) -> None:
         pygame.draw.polygon(self._canvas, colour, self._pixels(points).tolist())
 
-    def _draw_road(self) -> None:
+    def _draw_road(self, state: dict[str, np.ndarray]) -> None:
+        layers = [(SHOULDER, 1.6), (ASPHALT, 0.35)]
+        if self._car_park is not None:
+            # Bays say nothing of the ground between them: it is paved, as far as the walls if there are any.
+            walls = state["kind"] == Kind.OBSTACLE
+            corners = np.concatenate([self._car_park, np.stack([state["x"], state["y"]], axis=-1)[walls]])
+            self._fill(ASPHALT, _rectangle(corners.min(axis=0), corners.max(axis=0)))
+            layers = []
         visible = list(self.shapes.visible(self._centre, self._radius))
         # Layer by layer over all lanes, so that the shoulder of one lane never covers the asphalt of another.
-        for colour, margin in ((SHOULDER, 1.6), (ASPHALT, 0.35)):
+        for colour, margin in layers:
             for lane, start, end in visible:
                 self._fill(colour, self.shapes.ribbon(lane, start, end, margin))
         for lane, start, end in visible:
             for stroke in self.shapes.markings(lane, start, end):
                 self._fill(PAINT, stroke)
 
-    def _draw_vehicles(self, state: dict[str, np.ndarray]) -> None:
+    def _draw_things(self, state: dict[str, np.ndarray]) -> None:
         position = np.stack([state["x"], state["y"]], axis=-1)
-        near = np.hypot(*(position - self._centre).T) < self._radius + LENGTH
+        near = np.hypot(*(position - self._centre).T) < self._radius + np.maximum(state["length"], state["width"])
         slots = np.flatnonzero(near & (state["kind"] != Kind.ABSENT))
         egos = set(state["ego"].tolist())
-        for slot in sorted(slots, key=lambda s: s in egos):  # egos last: on top
-            kind, heading = state["kind"][slot], float(state["heading"][slot])
-            pose = (position[slot], heading)
-            if kind in (Kind.OBSTACLE, Kind.LANDMARK):
-                self._fill(
-                    OBSTACLE if kind == Kind.OBSTACLE else LANDMARK,
-                    _placed(_box(OBJECT_SIZE, OBJECT_SIZE), *pose),
-                )
+        # Objects lie under vehicles, and egos are on top.
+        for slot in sorted(slots, key=lambda s: (state["kind"][s] < Kind.OBSTACLE, s in egos)):
+            kind, pose, crashed = state["kind"][slot], (position[slot], float(state["heading"][slot])), state["crashed"]
+            if kind >= Kind.OBSTACLE:
+                size = (float(state["length"][slot]), float(state["width"][slot]))
+                self._draw_object(pose, size, kind == Kind.LANDMARK, bool(crashed[slot]))
                 continue
-            body = EGO if slot in egos else TRAFFIC[slot % len(TRAFFIC)]
+            body = PARKED if kind == Kind.PARKED else TRAFFIC[slot % len(TRAFFIC)]
+            body = EGO if slot in egos else body
             roof = _shade(body, 1.12)  # A crashed ego keeps its green roof.
-            body = CRASHED if state["crashed"][slot] else body
+            body = CRASHED if crashed[slot] else body
             self._draw_car(
                 pose,
                 body,
                 roof if slot in egos else _shade(body, 1.12),
                 state["acceleration"][slot] < BRAKING,
             )
+
+    def _draw_object(
+        self, pose: tuple[np.ndarray, float], size: tuple[float, float], landmark: bool, hit: bool
+    ) -> None:
+        """A solid box; a landmark also gets a frame, which a car that stands on it does not hide."""
+        colour = (REACHED if hit else LANDMARK) if landmark else (CRASHED if hit else OBSTACLE)
+        self._fill(_shade(colour, 0.62), _placed(_box(*size), *pose))
+        self._fill(colour, _placed(_box(*(max(side - 0.2, side / 2) for side in size)), *pose))
+        if landmark:
+            frame = self._pixels(_placed(_box(LENGTH + 2 * GOAL_MARGIN, WIDTH + 2 * GOAL_MARGIN), *pose))
+            pygame.draw.polygon(self._canvas, colour, frame.tolist(), max(1, round(0.25 * self._scale)))
 
     def _draw_car(self, pose: tuple[np.ndarray, float], body: Colour, roof: Colour, braking: bool) -> None:
         position, heading = pose
@@ -202,26 +227,35 @@ class Renderer:
             self._fill(tail, _placed(_box(0.22, 0.46, -2.36, 0.68 * side), position, heading))
 
     def _draw_hud(self, hud: Hud) -> None:
+        """Figures along the upper edge with the title beside or under them; the actions along the lower edge."""
+        pygame.font.init()  # highway-env quits pygame, and its fonts, whenever one of its viewers is closed
+        self._fonts = {size: pygame.font.Font(None, size) for size in (20, 24)}
+        speed = None if hud.speed is None else ", ".join(f"{one:.1f}" for one in np.atleast_1d(hud.speed))
         figures = [
             ("t", hud.time, "{:.1f} s"),
-            ("speed", hud.speed, "{:.1f} m/s"),
+            ("speed", speed, "{} m/s"),
             ("reward", hud.reward, "{:.2f}"),
             ("return", hud.total, "{:.2f}"),
         ]
-        line = [(label, form.format(value)) for label, value, form in figures if value is not None]
-        if hud.action is not None and not hud.actions:
-            line.append(("action", hud.action))
-        self._panel(pygame.Rect(0, 0, self.size[0], 34))
-        left = 14
-        for label, value in line:
-            left = self._write(label, (left, 11), 20, DIM_TEXT) + 6
-            left = max(self._write(value, (left, 9), 24, TEXT) + 22, left + 84)
+        written, left = [], 14
+        for label, value, form in figures:
+            if value is not None:
+                text, middle = form.format(value), left + self._fonts[20].size(label)[0] + 6
+                written += [(label, (left, 11), 20, DIM_TEXT), (text, (middle, 9), 24, TEXT)]
+                left = max(middle + self._fonts[24].size(text)[0] + 22, middle + 84)
+        aside = self.size[0] - self._fonts[20].size(hud.title)[0] - 14
         if hud.title:
-            width = self._fonts[20].size(hud.title)[0]
-            if left + width + 14 <= self.size[0]:
-                self._write(hud.title, (self.size[0] - width - 14, 11), 20, DIM_TEXT)
+            written.append((hud.title, (aside, 11) if aside >= left else (14, 36), 20, DIM_TEXT))
+        if written:
+            self._panel(pygame.Rect(0, 0, self.size[0] if hud.title else left, 34 if aside >= left else HUD_HEIGHT))
+        for words in written:
+            self._write(*words)
         if hud.actions:
             self._draw_actions(hud)
+        elif hud.action is not None:
+            self._panel(pygame.Rect(0, self.size[1] - 28, self.size[0], 28))
+            left = self._write("action", (14, self.size[1] - 21), 20, DIM_TEXT) + 6
+            self._write(hud.action.replace("_", " ").lower(), (left, self.size[1] - 22), 24, TEXT)
 
     def _draw_actions(self, hud: Hud) -> None:
         """One cell an action along the lower edge: its name, its score as a bar, the chosen one lit."""
@@ -288,6 +322,11 @@ def _box(length: float, width: float, ahead: float = 0.0, aside: float = 0.0) ->
     """Corners [4, 2] of a rectangle centred at (ahead, aside) [m] in a vehicle's frame."""
     a, b = length / 2, width / 2
     return np.array([(-a, -b), (a, -b), (a, b), (-a, b)]) + np.array([ahead, aside])
+
+
+def _rectangle(low: np.ndarray, high: np.ndarray) -> np.ndarray:
+    """Corners [4, 2] of the box between two opposite ones [m]."""
+    return _box(*(high - low), *((low + high) / 2))
 
 
 def _placed(shape: np.ndarray, position: np.ndarray, heading: float) -> np.ndarray:

@@ -116,11 +116,11 @@ class Env(gymnasium.Env):
                 self.config["scaling"],
                 tuple(self.config["centering_position"]),
             )
-        picture = self._renderer.draw(self.world, 0, Hud(time=float(self.world.time[0])))
-        if self.render_mode == "human":
-            self._renderer.show()
-            return None
-        return picture
+        if self.render_mode == "rgb_array":
+            return self._renderer.draw(self.world)
+        self._renderer.draw(self.world, 0, Hud(time=float(self.world.time[0])))
+        self._renderer.show()
+        return None
 
     def close(self) -> None:
         """Close the window."""

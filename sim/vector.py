@@ -15,7 +15,7 @@ from sim import actions as action_types
 from sim.config import complete, require_known, scenario
 from sim.engine.launch import Program
 from sim.engine.random import seeded_streams
-from sim.engine.state import PRECISIONS, model_struct
+from sim.engine.state import PRECISIONS, Kind, model_struct
 from sim.engine.step import simulate
 from sim.engine.ziggurat import ziggurat_table
 from sim.observations import MultiAgentObservation, Observation, Scene, Setting, leaves, mapped, observation_type
@@ -122,7 +122,9 @@ class VectorEnv(gymnasium.vector.VectorEnv):
             setattr(model, name, value)
         model.closing_divisor = 2 * np.sqrt(-driver["comfort_acc_max"] * driver["comfort_acc_min"])
         model.ego_speed_min, model.ego_speed_max = self.action_type.speed_range
+        model.limited_egos = self._acting_egos()
         model.connected_lanes = int(bool(self.config["neighbour_vehicles_connected_lanes"]))
+        model.late_lanes = int(not self.scenario.traffic and self.action_type.kind != Kind.MDP)
         if self.scenario.regulated:
             model.regulation_period = int(1 / (1 / frequency) / REGULATION_FREQUENCY)
             model.regulation_offset = int(WARM_UP * frequency)
@@ -130,6 +132,11 @@ class VectorEnv(gymnasium.vector.VectorEnv):
         model.target_speeds = wp.array(self.action_type.target_speeds, dtype=PRECISIONS[self.precision], device=place)
         model.ziggurat = wp.array(ziggurat_table(), dtype=wp.float64, device=place)
         return model
+
+    def _acting_egos(self) -> int:
+        """How many egos the actions reach; lane keeping steers whatever `manual_control` says."""
+        ignored = self.config["manual_control"] and not self.scenario.observes_first
+        return 0 if ignored else self.action_type.agents
 
     def _compile(self, setting: Setting) -> None:
         """Record the launches of a step and of a reset; Warp compiles the kernels here, or finds them in its cache."""
@@ -142,9 +149,7 @@ class VectorEnv(gymnasium.vector.VectorEnv):
         )
         rules = family.rules(self.config, self.action_type.kind, self.network, self.device)
         every, masked, active = (wp.from_torch(flag) for flag in (self._all, self._mask, self._active))
-        # lane keeping steers whatever the config says
-        ignored = self.config["manual_control"] and not family.observes_first
-        agents = 0 if ignored else self.action_type.agents
+        agents = self._acting_egos()
         meta, command = wp.from_torch(self._meta), wp.from_torch(self._command)
         verdict = Verdict()
         for name, tensor in self._judged.items():

@@ -369,17 +369,23 @@ def is_reachable_from(lanes: Any, lane: int, x: Any, y: Any):
 
 
 @wp.func
+def offset_at(lanes: Any, lane: int, s: Any, lateral: Any):
+    """L1 distance [m] from lane coordinates to the lane: beside it, and beyond its ends."""
+    zero = type(s)(0.0)
+    return wp.abs(lateral) + (wp.max(s - lanes.lanes[lane].length, zero) + wp.max(-s, zero))
+
+
+@wp.func
 def distance(lanes: Any, lane: int, x: Any, y: Any):
     """L1 distance [m] from a point to the lane."""
     s, lateral = local_coordinates(lanes, lane, x, y)
-    return wp.abs(lateral) + _excess(lanes, lane, s)
+    return offset_at(lanes, lane, s, lateral)
 
 
 @wp.func
 def distance_at(lanes: Any, lane: int, s: Any, lateral: Any, heading: Any):
     """L1 distance [m] from lane coordinates to the lane plus the angle [rad] between a heading and the lane's."""
-    angle = wp.abs(wrap_to_pi(heading - heading_at(lanes, lane, s)))
-    return wp.abs(lateral) + _excess(lanes, lane, s) + angle
+    return offset_at(lanes, lane, s, lateral) + wp.abs(wrap_to_pi(heading - heading_at(lanes, lane, s)))
 
 
 @wp.func
@@ -390,10 +396,3 @@ def least_offset(lanes: Any, lane: int, x: Any, y: Any):
         across = y - lanes.lanes[lane].y
         return wp.abs(lanes.lanes[lane].radius - wp.sqrt(along * along + across * across))
     return type(x)(0.0)
-
-
-@wp.func
-def _excess(lanes: Any, lane: int, s: Any):
-    """How far `s` lies outside the lane's ends [m]."""
-    zero = type(s)(0.0)
-    return wp.max(s - lanes.lanes[lane].length, zero) + wp.max(-s, zero)

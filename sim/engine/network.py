@@ -17,9 +17,8 @@ import warp as wp
 from sim.engine import COLD
 from sim.engine import lanes as lane
 from sim.engine.lanes import CircularLane, Lane, LineType, PolyLane, Shape, SineLane, StraightLane
+from sim.engine.map_config import Graph, graph_from_config, lane_to_config, require_connected
 from sim.engine.state import lane_table
-
-Graph = dict[str, dict[str, list[Lane]]]
 
 # Two parallel lanes closer than this [m] to being equally near are left to the full search.
 CLAIM_MARGIN = 1e-3
@@ -54,6 +53,30 @@ class Network:
     ) -> "Network":
         """Return one edge of parallel lanes along x (highway-env's `straight_road_network`)."""
         return cls({nodes[0]: {nodes[1]: straight_lanes(lanes, 0.0, length, speed_limit)}})
+
+    @classmethod
+    def from_config(cls, config: dict[str, Any], connected: bool = True) -> "Network":
+        """Return the road of a map, a dict as highway-env's `RoadNetwork.to_config` writes it (see `map_config`).
+
+        Args:
+            config: the map.
+            connected: refuse a map with a lane that does not meet the others (`require_connected`). highway-env asks
+                for nothing of the kind: two of its own roads, of parking-v0 and lane-keeping-v0, need False.
+
+        Raises:
+            ValueError: a mistake in the map, named with its lane.
+        """
+        graph = graph_from_config(config)
+        if connected:
+            require_connected(graph)
+        return cls(graph)
+
+    def to_config(self) -> dict[str, Any]:
+        """Return the road as a map of plain numbers and lists, which `from_config` reads, here and in highway-env."""
+        return {
+            start: {end: [lane_to_config(one) for one in some] for end, some in ends.items()}
+            for start, ends in self.graph.items()
+        }
 
     def lane_number(self, start: str, end: str, index: int) -> int:
         """Return the flat number of highway-env's lane index `(start, end, index)`."""
@@ -247,7 +270,9 @@ def closest_lane(lanes: Any, x: Any, y: Any, heading: Any, guess: int):
         if gap <= best_distance and i != guess:
             if lane.least_offset(lanes, i, x, y) <= best_distance:
                 s_i, lateral_i = lane.local_coordinates(lanes, i, x, y)
-                candidate = lane.distance_at(lanes, i, s_i, lateral_i, heading)
+                candidate = lane.offset_at(lanes, i, s_i, lateral_i)
+                if candidate <= best_distance:
+                    candidate = lane.distance_at(lanes, i, s_i, lateral_i, heading)
                 if candidate < best_distance or (candidate == best_distance and i < best):
                     best_distance = candidate
                     best = i

@@ -13,7 +13,7 @@ import warp as wp
 from sim.engine import COLD
 from sim.engine import lanes as lane
 from sim.engine.state import Kind
-from sim.engine.vehicles import HALF_LENGTH, MAX_ANGULAR_SPEED, MAX_SPEED, MIN_SPEED, bicycle_step, coordinates
+from sim.engine.vehicles import HALF_LENGTH, MAX_ANGULAR_SPEED, bicycle_step, coordinates, speed_limits
 
 SAMPLE_PERIOD = 0.25  # s
 SAMPLES = 11  # up to 2.75 s: highway-env's horizon of 3 s is left out
@@ -95,11 +95,7 @@ def _predict_steered(world: Any, model: Any, w: int, v: int):
     dt = type(speed)(SAMPLE_PERIOD)
     zero = type(speed)(0.0)
     acceleration = zero
-    fastest = type(speed)(MAX_SPEED)
-    slowest = type(speed)(MIN_SPEED)
-    if kind == Kind.VEHICLE or kind == Kind.BICYCLE:
-        fastest = model.ego_speed_max
-        slowest = model.ego_speed_min
+    slowest, fastest = speed_limits(world, model, w, v)
     sample = int(0)
     while sample < SAMPLES:
         if crashed:

@@ -109,10 +109,12 @@ MODEL: Fields = {
     "distance_wanted": REAL,  # IDM jam distance [m]
     "comfort_acc_max": REAL,  # [m/s2]
     "comfort_acc_min": REAL,  # [m/s2]
-    "ego_speed_min": REAL,  # of directly steered vehicles [m/s]
+    "ego_speed_min": REAL,  # of directly steered egos [m/s]
     "ego_speed_max": REAL,
+    "limited_egos": wp.int32,  # how many of them these limits hold for: those that act
     "closing_divisor": REAL,  # 2 sqrt(comfort_acc_max * -comfort_acc_min) [m/s2]
     "connected_lanes": wp.int32,  # do neighbours on the next and previous edges count
+    "late_lanes": wp.int32,  # are lanes needed after the frames only, because no vehicle follows one
     "regulation_period": wp.int32,  # frames from one regulation of the junction to the next, 0 for no regulation
     "regulation_offset": wp.int32,  # frames that the road is older than the episode
 }

@@ -7,13 +7,14 @@ from typing import Any
 
 import warp as wp
 
+from sim.engine import HOT
 from sim.engine.collisions import step_and_collide
 from sim.engine.drivers import act_all, apply_meta_action
 from sim.engine.lanes import is_swept
 from sim.engine.regulation import regulate
 from sim.engine.state import Kind
 from sim.engine.sweep import act_swept
-from sim.engine.vehicles import locate_all
+from sim.engine.vehicles import locate, locate_all, set_closest_lane
 
 
 @wp.func
@@ -32,14 +33,15 @@ def apply_action(
     """
     v = world.ego[w, agent]
     if world.cars[w, v].kind == Kind.MDP:
+        locate(lanes, world, w, v)
         apply_meta_action(lanes, world, model, w, v, meta[w, agent])
     elif world.cars[w, v].kind == Kind.VEHICLE or world.cars[w, v].kind == Kind.BICYCLE:
         world.cars[w, v].acceleration = command[w, agent, 0]
         world.cars[w, v].steering = command[w, agent, 1]
 
 
-@wp.func
-def frame(lanes: Any, world: Any, model: Any, w: int):
+@wp.func(inline=HOT)
+def _frame(lanes: Any, world: Any, model: Any, w: int):
     """Advance a world by one simulation frame: all act, junctions are regulated, all step, then collisions."""
     if is_swept(lanes):
         act_swept(lanes, world, model, w)
@@ -50,6 +52,17 @@ def frame(lanes: Any, world: Any, model: Any, w: int):
             regulate(lanes, world, model, w)
     step_and_collide(lanes, world, model, w)
     world.rows[w].steps = world.rows[w].steps + 1
+
+
+@wp.func
+def run_frames(lanes: Any, world: Any, model: Any, w: int, frames: int):
+    """Advance a world by simulation frames."""
+    locate_all(lanes, world, w)
+    for _ in range(frames):
+        _frame(lanes, world, model, w)
+    if model.late_lanes != 0:
+        for v in range(world.rows[w].count - world.rows[w].objects):
+            set_closest_lane(lanes, world, w, v)
 
 
 @wp.kernel(enable_backward=False, module="unique")
@@ -70,8 +83,6 @@ def simulate(
     if not active[w]:
         return
     world.rows[w].time = world.rows[w].time + policy_period
-    locate_all(lanes, world, w)
     for agent in range(agents):
         apply_action(lanes, world, model, w, agent, meta, command)
-    for _ in range(frames):
-        frame(lanes, world, model, w)
+    run_frames(lanes, world, model, w, frames)

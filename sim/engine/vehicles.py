@@ -45,6 +45,19 @@ def not_zero(x: Any):
 
 
 @wp.func
+def speed_limits(world: Any, model: Any, w: int, v: int):
+    """Slowest and fastest speed [m/s] of a vehicle; an action type's `speed_range` holds for egos that it steers."""
+    slowest = type(model.dt)(MIN_SPEED)
+    fastest = type(model.dt)(MAX_SPEED)
+    if world.cars[w, v].kind == Kind.VEHICLE or world.cars[w, v].kind == Kind.BICYCLE:
+        for agent in range(model.limited_egos):
+            if world.ego[w, agent] == v:
+                slowest = model.ego_speed_min
+                fastest = model.ego_speed_max
+    return slowest, fastest
+
+
+@wp.func
 def clip_action(world: Any, model: Any, w: int, v: int):
     """Apply the crash and speed rules to a vehicle's commands.
 
@@ -56,11 +69,7 @@ def clip_action(world: Any, model: Any, w: int, v: int):
         world.cars[w, v].slip = type(speed)(0.0)
         world.cars[w, v].steering = type(speed)(0.0)
         world.cars[w, v].acceleration = -speed
-    fastest = type(speed)(MAX_SPEED)
-    slowest = type(speed)(MIN_SPEED)
-    if world.cars[w, v].kind == Kind.VEHICLE or world.cars[w, v].kind == Kind.BICYCLE:
-        fastest = model.ego_speed_max
-        slowest = model.ego_speed_min
+    slowest, fastest = speed_limits(world, model, w, v)
     if speed > fastest:
         world.cars[w, v].acceleration = wp.min(world.cars[w, v].acceleration, fastest - speed)
     elif speed < slowest:
@@ -97,14 +106,16 @@ def move(lanes: Any, world: Any, model: Any, w: int, v: int):
         world.cars[w, v].crashed = True
         world.cars[w, v].impact_rank = -1
     world.cars[w, v].speed = speed + world.cars[w, v].acceleration * model.dt
-    find_lane(lanes, world, w, v, y_before)
+    find_lane(lanes, world, model, w, v, y_before)
 
 
 @wp.func
-def find_lane(lanes: Any, world: Any, w: int, v: int, y_before: Any):
+def find_lane(lanes: Any, world: Any, model: Any, w: int, v: int, y_before: Any):
     """Set the vehicle's closest lane; on a swept road, which runs along x, it depends on y alone."""
     x = world.cars[w, v].x
     y = world.cars[w, v].y
+    if model.late_lanes != 0:
+        return
     if lane.is_swept(lanes):
         if y == y_before:
             return
@@ -116,7 +127,15 @@ def find_lane(lanes: Any, world: Any, w: int, v: int, y_before: Any):
                 world.cars[w, v].s = s
                 world.cars[w, v].lateral = lateral
             return
-    on, s, lateral = closest_lane(lanes, x, y, world.cars[w, v].heading, world.cars[w, v].lane)
+    set_closest_lane(lanes, world, w, v)
+
+
+@wp.func
+def set_closest_lane(lanes: Any, world: Any, w: int, v: int):
+    """Set the vehicle's closest lane by a search from the one it was on."""
+    on, s, lateral = closest_lane(
+        lanes, world.cars[w, v].x, world.cars[w, v].y, world.cars[w, v].heading, world.cars[w, v].lane
+    )
     world.cars[w, v].lane = on
     if not lane.is_swept(lanes):
         world.cars[w, v].s = s
@@ -128,9 +147,16 @@ def locate_all(lanes: Any, world: Any, w: int):
     """Note where on its lane each vehicle and object is; frames then keep it up to date."""
     if not lane.is_swept(lanes):
         for v in range(world.rows[w].count):
-            s, lateral = lane.local_coordinates(lanes, world.cars[w, v].lane, world.cars[w, v].x, world.cars[w, v].y)
-            world.cars[w, v].s = s
-            world.cars[w, v].lateral = lateral
+            locate(lanes, world, w, v)
+
+
+@wp.func
+def locate(lanes: Any, world: Any, w: int, v: int):
+    """Note where on its lane a vehicle or an object is."""
+    if not lane.is_swept(lanes):
+        s, lateral = lane.local_coordinates(lanes, world.cars[w, v].lane, world.cars[w, v].x, world.cars[w, v].y)
+        world.cars[w, v].s = s
+        world.cars[w, v].lateral = lateral
 
 
 @wp.func
@@ -213,7 +239,7 @@ def move_bicycle(lanes: Any, world: Any, model: Any, w: int, v: int):
     world.cars[w, v].speed = new_speed
     world.cars[w, v].lateral_speed = lateral_speed
     world.cars[w, v].yaw_rate = yaw_rate
-    find_lane(lanes, world, w, v, world.cars[w, v].y - type(speed)(1.0))  # it has moved
+    find_lane(lanes, world, model, w, v, world.cars[w, v].y - type(speed)(1.0))  # it has moved
 
 
 @wp.func

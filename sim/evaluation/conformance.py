@@ -128,25 +128,33 @@ def first_difference(
     ours: Episode, real: Episode, observation: float = OBSERVATION_TOLERANCE, reward: float = REWARD_TOLERANCE
 ) -> str | None:
     """Return in words where two episodes part, None if they are equal within the tolerances."""
+    parting = first_parting(ours, real, observation, reward)
+    return parting[1] if parting else None
+
+
+def first_parting(
+    ours: Episode, real: Episode, observation: float = OBSERVATION_TOLERANCE, reward: float = REWARD_TOLERANCE
+) -> tuple[int, str] | None:
+    """Return the step of `first_difference` (0 for the reset) and its words."""
     text = _other_arrays(ours, real)
     if text:
-        return text
+        return 0, text
     for t in range(min(len(ours.truncated), len(real.truncated)) + 1):
         for path, array in real.observations.items():
             text = _beyond(ours.observations[path][t], array[t], observation)
             if text:
-                return f"observation {t}{_part(path)} {text}"
+                return t, f"observation {t}{_part(path)} {text}"
         if t == 0:
             continue
         mine, theirs = ours.rewards[t - 1], real.rewards[t - 1]
         if np.shape(mine) != np.shape(theirs) or not (gap(mine, theirs) <= reward).all():
-            return f"reward {t} is {mine.tolist()}, not {theirs.tolist()}"
+            return t, f"reward {t} is {mine.tolist()}, not {theirs.tolist()}"
         for name in ("terminated", "truncated"):
             mine, theirs = (getattr(episode, name)[t - 1].tolist() for episode in (ours, real))
             if mine != theirs:
-                return f"step {t} ends differently: {name} is {mine}, not {theirs}"
+                return t, f"step {t} ends differently: {name} is {mine}, not {theirs}"
     if len(ours.truncated) != len(real.truncated):
-        return f"{len(ours.truncated)} steps, not {len(real.truncated)}"
+        return t + 1, f"{len(ours.truncated)} steps, not {len(real.truncated)}"
     return None
 
 
@@ -206,6 +214,7 @@ class Conformance:
 
     Attributes:
         differences: by seed, where the two part.
+        parted: by seed of a difference, the step at which they do; not if a side raised.
         info_differences: the same for the infos.
         ill_posed: by seed of a difference, where highway-env parts from itself (`sensitivity.explain` fills it).
         resets_equal: seeds whose reset observations are equal.
@@ -215,6 +224,7 @@ class Conformance:
 
     case: Case
     differences: dict[int, str] = field(default_factory=dict)
+    parted: dict[int, int] = field(default_factory=dict)
     info_differences: dict[int, str] = field(default_factory=dict)
     ill_posed: dict[int, str] = field(default_factory=dict)
     resets_equal: int = 0
@@ -231,13 +241,13 @@ def _judge(case: Case, ours: Sequence[Episode], real: Sequence[Episode]) -> Conf
     result = Conformance(case)
     for seed, mine, theirs in zip(case.seeds, ours, real, strict=True):
         result.steps += len(theirs.truncated)
-        text = _other_arrays(mine, theirs)
+        kinds = _other_arrays(mine, theirs)
         resets = (_beyond(mine.observations[k][0], a[0], RESET_TOLERANCE) for k, a in theirs.observations.items())
-        result.resets_equal += not text and not any(resets)
-        text = text or first_difference(mine, theirs)
+        result.resets_equal += not kinds and not any(resets)
+        parting = first_parting(mine, theirs)
         info = info_difference(mine, theirs)
-        if text:
-            result.differences[seed] = text
+        if parting:
+            result.parted[seed], result.differences[seed] = parting
         else:
             gaps = [gap(mine.observations[path], array) for path, array in theirs.observations.items()]
             result.worst = max([result.worst, *(float(g.max()) for g in gaps if g.size)])

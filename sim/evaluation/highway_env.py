@@ -131,7 +131,7 @@ class HighwayEnv:
             width=column(lambda v: v.WIDTH),
             lane=column(lambda v: self._lane_number[v.lane_index], torch.int32),
             kind=column(kind, torch.int32),
-            crashed=column(lambda v: getattr(v, "crashed", False), torch.bool),
+            crashed=column(lambda v: v.crashed if v.solid else v.hit, torch.bool),  # a landmark is hit
             ego=torch.tensor([[_place(things, vehicle) for vehicle in env.controlled_vehicles]]),
             time=torch.tensor([env.time], dtype=torch.float64),
             count=torch.tensor([len(things)], dtype=torch.int32),

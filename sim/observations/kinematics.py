@@ -206,7 +206,7 @@ def observe_kinematics(
                     high = type(value)(lane.DEFAULT_WIDTH) * type(value)(world.lanes_seen[w, agent])
                     low = -high
                 value = type(value)(-1.0) + (value - low) * type(value)(2.0) / (high - low)
-                if options.clip != 0:
+                if options.clip != 0 and value == value:  # an obstacle's NaN stays
                     value = wp.clamp(value, type(value)(-1.0), type(value)(1.0))
             out[w, row, column] = wp.float32(value)
     if options.shuffled != 0:

@@ -19,6 +19,10 @@ TRAFFIC_KINDS = {
     "highway_env.vehicle.behavior.DefensiveVehicle": Kind.DEFENSIVE,
 }
 
+# Kernel parameters: which worlds it is about, and what the user gave
+Mask = wp.array(dtype=wp.bool)  # [N]
+Action = wp.array2d(dtype=wp.float64)  # [N, A], all agents side by side; at a reset IDLE or zero
+
 
 @wp.struct
 class Verdict:
@@ -40,8 +44,7 @@ class Scenario(ABC):
         spawn_kernel(lanes, world, model, rules, mask, first)
         judge_kernel(lanes, world, model, rules, mask, action, verdict, first)
         after_kernel(lanes, world, model, rules, mask, first)
-    `mask` is bool `[N]`; `action` float64 `[N, A]`, what the user gave, all agents side by side (at a reset IDLE or
-    zero); `verdict` a `Verdict`, of which a judge writes what its family has.
+    `mask` is a `Mask`, `action` an `Action`, `verdict` a `Verdict`, of which a judge writes what its family has.
     """
 
     rewards: ClassVar[tuple[str, ...]] = ()  # names of the reward's terms, as in highway-env's info["rewards"]
@@ -49,10 +52,12 @@ class Scenario(ABC):
     reports: ClassVar[tuple[str, ...]] = ()  # what info holds besides: is_success, agents_rewards, agents_terminated
     success_of_all: bool = False  # where several agents observe, is is_success told of each
     driver: ClassVar[dict[str, float]] = {}  # traffic constants that differ from IDM's (see `sim.vector`)
+    traffic: bool = True  # do any vehicles but the egos drive
     regulated: bool = False  # does the junction's right of way stop vehicles
     observes_first: bool = False  # does a step observe after the action and before the motion, and time stand still
     per_agent: bool = False  # does the id return a reward and an end for each agent
     max_episode_steps: int | None = None  # Gymnasium's TimeLimit of the id
+    parameters: ClassVar[Any]  # the @wp.struct of what the kernels need of the config, see `rules`
     spawn_kernel: ClassVar[Any]
     judge_kernel: ClassVar[Any]
     after_kernel: ClassVar[Any] = None  # runs after a step's observation
@@ -61,9 +66,9 @@ class Scenario(ABC):
     def defaults(self) -> dict[str, Any]:
         """Return the keys this family adds to the common config."""
 
-    @abstractmethod
     def check(self, config: dict[str, Any]) -> None:
         """Raise ValueError for a value no scene can be built from."""
+        return
 
     @abstractmethod
     def sizes(self, config: dict[str, Any], network: Network) -> Sizes:
@@ -73,9 +78,29 @@ class Scenario(ABC):
     def network(self, config: dict[str, Any]) -> Network:
         """Return the road."""
 
-    @abstractmethod
     def rules(self, config: dict[str, Any], ego_kind: Kind, network: Network, device: torch.device) -> Any:
-        """Return the struct of parameters that the kernels get."""
+        """Return the struct of parameters that the kernels get.
+
+        A field that is called like a config key has its value, if that is a number; `ego_kind` and `traffic_kind` are
+        the drivers of the ego and of the others. A family that has further fields fills them in.
+
+        Raises:
+            ValueError: an integer field would lose the fraction of its value.
+        """
+        rules = self.parameters()
+        for name, field in self.parameters.vars.items():
+            value = config.get(name)
+            if name == "ego_kind":
+                rules.ego_kind = int(ego_kind)
+            elif name == "traffic_kind":
+                rules.traffic_kind = int(traffic_kind(config))
+            elif isinstance(value, (Real, np.bool_)) and field.type is wp.float64:
+                setattr(rules, name, float(value))
+            elif isinstance(value, (Real, np.bool_)) and field.type is wp.int32:
+                if not float(value).is_integer():
+                    raise ValueError(f"config[{name!r}] is {value!r}; it must be an integer")
+                setattr(rules, name, int(value))
+        return rules
 
 
 def traffic_kind(config: dict[str, Any]) -> Kind:

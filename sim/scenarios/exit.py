@@ -15,7 +15,7 @@ from sim.engine.network import Network, straight_lanes
 from sim.engine.spawn import begin_episode, clear_world, place_random, plan_route, snap_target_speed
 from sim.engine.state import Kind
 from sim.scenarios import highway
-from sim.scenarios.base import Scenario, Verdict, at_least, number_pair, traffic_kind
+from sim.scenarios.base import Action, Mask, Scenario, Verdict, at_least, number_pair
 from sim.world import Sizes
 
 ROAD_LENGTH = 1000.0  # m
@@ -86,7 +86,7 @@ def _draw_lane(world: Any, w: int, shares: wp.array(dtype=wp.float64)):
 
 
 @wp.kernel(enable_backward=False, module="unique")
-def spawn(lanes: Any, world: Any, model: Any, rules: Rules, mask: wp.array(dtype=wp.bool), first: int):
+def spawn(lanes: Any, world: Any, model: Any, rules: Rules, mask: Mask, first: int):
     """Build a new scene in each world of `mask`: the egos on the left lane, the traffic ahead, more to the right."""
     w = first + wp.tid()
     if not mask[w]:
@@ -107,16 +107,7 @@ def spawn(lanes: Any, world: Any, model: Any, rules: Rules, mask: wp.array(dtype
 
 
 @wp.kernel(enable_backward=False, module="unique")
-def judge(
-    lanes: Any,
-    world: Any,
-    model: Any,
-    rules: Rules,
-    mask: wp.array(dtype=wp.bool),
-    action: wp.array2d(dtype=wp.float64),
-    verdict: Verdict,
-    first: int,
-):
+def judge(lanes: Any, world: Any, model: Any, rules: Rules, mask: Mask, action: Action, verdict: Verdict, first: int):
     """Reward, its unweighted terms, success and the two ends of an episode, of the first ego."""
     w = first + wp.tid()
     if not mask[w]:
@@ -153,6 +144,7 @@ class Exit(Scenario):
 
     rewards = REWARDS
     reports = ("is_success",)
+    parameters = Rules
     spawn_kernel = spawn
     judge_kernel = judge
 
@@ -202,25 +194,19 @@ class Exit(Scenario):
 
     def rules(self, config: dict[str, Any], ego_kind: Kind, network: Network, device: torch.device) -> Any:
         """Return the kernels' parameters."""
-        rules = Rules()
+        rules = super().rules(config, ego_kind, network, device)
         count = config["lanes_count"]
-        rules.ego_kind = int(ego_kind)
-        rules.traffic_kind = int(traffic_kind(config))
         rules.egos = config["controlled_vehicles"]
         rules.others = config["vehicles_count"]
         rules.edge = network.edges.index(("0", "1"))
-        rules.ego_spacing = float(config["ego_spacing"])
         rules.traffic_spacing = 1 / config["vehicles_density"]
         rules.lane_shares = wp.array(lane_shares(count), dtype=wp.float64, device=str(device))
         rules.speeds = wp.array(speed_limits(count), dtype=wp.float64, device=str(device))
         rules.routes = wp.array(network.routes([DESTINATION]), dtype=wp.int32, device=str(device))
         rules.exit_lane = network.lane_number("1", "2", count)
         rules.ramp = network.lane_number("2", "exit", 0)
-        for name in REWARDS:
-            setattr(rules, name, float(config[name]))
         rules.speed_low, rules.speed_high = np.asarray(config["reward_speed_range"], dtype=float)
         rules.normalize = int(bool(config["normalize_reward"]))
-        rules.duration = float(config["duration"])
         return rules
 
 

@@ -20,7 +20,7 @@ from sim.engine.spawn import (
     snap_target_speed,
 )
 from sim.engine.state import Kind
-from sim.scenarios.base import Scenario, Verdict, at_least, is_number, number_pair, traffic_kind
+from sim.scenarios.base import Action, Mask, Scenario, Verdict, at_least, is_number, number_pair
 from sim.world import Sizes
 
 SPEED_LIMIT = 30.0  # m/s
@@ -70,7 +70,7 @@ class Rules:
 
 
 @wp.kernel(enable_backward=False, module="unique")
-def spawn(lanes: Any, world: Any, model: Any, rules: Rules, mask: wp.array(dtype=wp.bool), first: int):
+def spawn(lanes: Any, world: Any, model: Any, rules: Rules, mask: Mask, first: int):
     """Build a new scene in each world of `mask`: every ego, then its share of the traffic, one ahead of the other."""
     w = first + wp.tid()
     if not mask[w]:
@@ -96,16 +96,7 @@ def spawn(lanes: Any, world: Any, model: Any, rules: Rules, mask: wp.array(dtype
 
 
 @wp.kernel(enable_backward=False, module="unique")
-def judge(
-    lanes: Any,
-    world: Any,
-    model: Any,
-    rules: Rules,
-    mask: wp.array(dtype=wp.bool),
-    action: wp.array2d(dtype=wp.float64),
-    verdict: Verdict,
-    first: int,
-):
+def judge(lanes: Any, world: Any, model: Any, rules: Rules, mask: Mask, action: Action, verdict: Verdict, first: int):
     """Reward, its unweighted terms, and the two ends of an episode, of the first ego."""
     w = first + wp.tid()
     if not mask[w]:
@@ -143,6 +134,7 @@ class Highway(Scenario):
 
     rewards = REWARDS
     optional_keys = frozenset({"on_road_reward"})  # highway-env weighs it if it is given
+    parameters = Rules
     spawn_kernel = spawn
     judge_kernel = judge
 
@@ -185,19 +177,12 @@ class Highway(Scenario):
 
     def rules(self, config: dict[str, Any], ego_kind: Kind, network: Network, device: torch.device) -> Any:
         """Return the kernels' parameters."""
-        rules = Rules()
-        rules.ego_kind = int(ego_kind)
-        rules.traffic_kind = int(traffic_kind(config))
+        rules = super().rules(config, ego_kind, network, device)
         rules.egos = config["controlled_vehicles"]
         rules.others = config["vehicles_count"]
         rules.initial_lane = -1 if config["initial_lane_id"] is None else config["initial_lane_id"]
-        rules.ego_spacing = float(config["ego_spacing"])
         rules.traffic_spacing = 1 / config["vehicles_density"]
         rules.traffic_checks = int(not self.fast)
-        for name in REWARDS:
-            setattr(rules, name, float(config.get(name, 0)))
         rules.speed_low, rules.speed_high = np.asarray(config["reward_speed_range"], dtype=float)
         rules.normalize = int(bool(config["normalize_reward"]))
-        rules.offroad_terminal = int(bool(config["offroad_terminal"]))
-        rules.duration = float(config["duration"])
         return rules

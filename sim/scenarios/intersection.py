@@ -25,9 +25,8 @@ from sim.engine.spawn import (
     remove,
 )
 from sim.engine.state import Kind
-from sim.engine.step import frame
-from sim.engine.vehicles import locate_all
-from sim.scenarios.base import Scenario, Verdict, at_least, is_number, number_pair, traffic_kind
+from sim.engine.step import run_frames
+from sim.scenarios.base import Action, Mask, Scenario, Verdict, at_least, is_number, number_pair
 from sim.scenarios.intersection_road import CORNERS, is_exit, junction
 from sim.world import Sizes
 
@@ -203,7 +202,7 @@ def _spawn_ego(lanes: Any, world: Any, model: Any, rules: Rules, w: int, agent: 
 
 
 @wp.kernel(enable_backward=False, module="unique")
-def spawn(lanes: Any, world: Any, model: Any, rules: Rules, mask: wp.array(dtype=wp.bool), first: int):
+def spawn(lanes: Any, world: Any, model: Any, rules: Rules, mask: Mask, first: int):
     """Build a new scene in each world of `mask`: traffic that has driven a while, a challenger, the egos."""
     w = first + wp.tid()
     if not mask[w]:
@@ -217,9 +216,7 @@ def spawn(lanes: Any, world: Any, model: Any, rules: Rules, mask: wp.array(dtype
         _spawn_vehicle(lanes, world, model, rules, w, rules.starts[i], one, one, chance, False, free)
     sort_along_axis(world, model, w)
     world.rows[w].steps = -rules.warm_up_frames
-    locate_all(lanes, world, w)
-    for _ in range(rules.warm_up_frames):
-        frame(lanes, world, model, w)
+    run_frames(lanes, world, model, w, rules.warm_up_frames)
     start = wp.float64(CHALLENGER_START)
     _spawn_vehicle(lanes, world, model, rules, w, start, wp.float64(CHALLENGER_SPREAD), zero, one, True, free)
     for agent in range(rules.egos):
@@ -228,7 +225,7 @@ def spawn(lanes: Any, world: Any, model: Any, rules: Rules, mask: wp.array(dtype
 
 
 @wp.kernel(enable_backward=False, module="unique")
-def renew_traffic(lanes: Any, world: Any, model: Any, rules: Rules, mask: wp.array(dtype=wp.bool), first: int):
+def renew_traffic(lanes: Any, world: Any, model: Any, rules: Rules, mask: Mask, first: int):
     """After a step: take away the vehicles that leave, then maybe let one in. The egos stay."""
     w = first + wp.tid()
     if not mask[w]:
@@ -251,16 +248,7 @@ def renew_traffic(lanes: Any, world: Any, model: Any, rules: Rules, mask: wp.arr
 
 
 @wp.kernel(enable_backward=False, module="unique")
-def judge(
-    lanes: Any,
-    world: Any,
-    model: Any,
-    rules: Rules,
-    mask: wp.array(dtype=wp.bool),
-    action: wp.array2d(dtype=wp.float64),
-    verdict: Verdict,
-    first: int,
-):
+def judge(lanes: Any, world: Any, model: Any, rules: Rules, mask: Mask, action: Action, verdict: Verdict, first: int):
     """Reward and end of each ego; the episode's are their mean, and one crash or all arrivals."""
     w = first + wp.tid()
     if not mask[w]:
@@ -325,6 +313,7 @@ class Intersection(Scenario):
     reports = ("agents_rewards", "agents_terminated")
     driver = {"distance_wanted": 7, "comfort_acc_max": 6, "comfort_acc_min": -3}  # m, m/s2
     regulated = True
+    parameters = Rules
     spawn_kernel = spawn
     judge_kernel = judge
     after_kernel = renew_traffic
@@ -376,9 +365,7 @@ class Intersection(Scenario):
 
     def rules(self, config: dict[str, Any], ego_kind: Kind, network: Network, device: torch.device) -> Any:
         """Return the kernels' parameters."""
-        rules = Rules()
-        rules.ego_kind = int(ego_kind)
-        rules.traffic_kind = int(traffic_kind(config))
+        rules = super().rules(config, ego_kind, network, device)
         rules.egos = config["controlled_vehicles"]
         count = config["initial_vehicle_count"]
         rules.attempts = max(count - 1, 0)
@@ -386,15 +373,10 @@ class Intersection(Scenario):
         rules.starts = wp.array(starts, dtype=wp.float64, device=str(device))
         rules.warm_up_frames = WARM_UP * config["simulation_frequency"]
         rules.destination = CORNERS if config["destination"] else -1
-        rules.spawn_probability = float(config["spawn_probability"])
         entries = [network.lane_number(f"o{corner}", f"ir{corner}", 0) for corner in range(CORNERS)]
         rules.entries = wp.array(entries, dtype=wp.int32, device=str(device))
         rules.exits = wp.array([int(is_exit(*edge)) for edge in network.edges], dtype=wp.int32, device=str(device))
         rules.routes = wp.array(self._routes(config, network), dtype=wp.int32, device=str(device))
-        for name in REWARDS:
-            setattr(rules, name, float(config.get(name, 0)))
         rules.speed_low, rules.speed_high = np.asarray(config["reward_speed_range"], dtype=float)
         rules.normalize = int(bool(config["normalize_reward"]))
-        rules.offroad_terminal = int(bool(config["offroad_terminal"]))
-        rules.duration = float(config["duration"])
         return rules

@@ -14,7 +14,7 @@ from sim.engine.lanes import LineType, SineLane, StraightLane
 from sim.engine.network import Network
 from sim.engine.spawn import begin_episode, clear_world, place_ego
 from sim.engine.state import Kind
-from sim.scenarios.base import Scenario, Verdict
+from sim.scenarios.base import Action, Mask, Scenario, Verdict
 from sim.world import Sizes
 
 WIDTH = 10  # m, of the lanes
@@ -52,7 +52,7 @@ class Rules:
 
 
 @wp.kernel(enable_backward=False, module="unique")
-def spawn(lanes: Any, world: Any, model: Any, rules: Rules, mask: wp.array(dtype=wp.bool), first: int):
+def spawn(lanes: Any, world: Any, model: Any, rules: Rules, mask: Mask, first: int):
     """Put the ego beside the middle of the straight lane in each world of `mask`; nothing is drawn."""
     w = first + wp.tid()
     if not mask[w]:
@@ -69,16 +69,7 @@ def spawn(lanes: Any, world: Any, model: Any, rules: Rules, mask: wp.array(dtype
 
 
 @wp.kernel(enable_backward=False, module="unique")
-def judge(
-    lanes: Any,
-    world: Any,
-    model: Any,
-    rules: Rules,
-    mask: wp.array(dtype=wp.bool),
-    action: wp.array2d(dtype=wp.float64),
-    verdict: Verdict,
-    first: int,
-):
+def judge(lanes: Any, world: Any, model: Any, rules: Rules, mask: Mask, action: Action, verdict: Verdict, first: int):
     """Reward the distance to the lane asked for, then ask for the winding one if the ego is off the straight one.
 
     highway-env changes the lane at the start of the next step, which is the same: nothing happens in between.
@@ -100,8 +91,10 @@ def judge(
 class LaneKeeping(Scenario):
     """One vehicle, no traffic, never an end but Gymnasium's time limit."""
 
+    traffic = False
     max_episode_steps = 200
     observes_first = True
+    parameters = Rules
     spawn_kernel = spawn
     judge_kernel = judge
 
@@ -138,8 +131,7 @@ class LaneKeeping(Scenario):
 
     def rules(self, config: dict[str, Any], ego_kind: Kind, network: Network, device: torch.device) -> Any:
         """Return the kernels' parameters."""
-        rules = Rules()
-        rules.ego_kind = int(ego_kind)
+        rules = super().rules(config, ego_kind, network, device)
         rules.straight = network.lane_number("c", "d", 0)
         rules.winding = network.lane_number("a", "b", 0)
         return rules

@@ -16,7 +16,7 @@ from sim.engine.network import Network, straight_lanes
 from sim.engine.spawn import begin_episode, clear_world, place_ego, place_object, place_on_lane
 from sim.engine.state import Kind
 from sim.engine.vehicles import OBJECT_SIZE
-from sim.scenarios.base import Scenario, Verdict, at_least, number_pair, traffic_kind
+from sim.scenarios.base import Action, Mask, Scenario, Verdict, at_least, number_pair
 from sim.world import Sizes
 
 SECTIONS = (150, 80, 80, 150)  # m: before, converging, parallel, after
@@ -114,7 +114,7 @@ def _place_near(lanes: Any, world: Any, rules: Rules, w: int, start: wp.float64,
 
 
 @wp.kernel(enable_backward=False, module="unique")
-def spawn(lanes: Any, world: Any, model: Any, rules: Rules, mask: wp.array(dtype=wp.bool), first: int):
+def spawn(lanes: Any, world: Any, model: Any, rules: Rules, mask: Mask, first: int):
     """Build a new scene of merge-v0 in each world of `mask`: the ego, three vehicles near it, the merging one."""
     w = first + wp.tid()
     if not mask[w]:
@@ -141,7 +141,7 @@ def _is_free(lanes: Any, world: Any, w: int, index: int, s: wp.float64):
 
 
 @wp.kernel(enable_backward=False, module="unique")
-def spawn_generic(lanes: Any, world: Any, model: Any, rules: Rules, mask: wp.array(dtype=wp.bool), first: int):
+def spawn_generic(lanes: Any, world: Any, model: Any, rules: Rules, mask: Mask, first: int):
     """Build a new scene of merge-generic: vehicles anywhere on the highway, each left out after ten vain tries."""
     w = first + wp.tid()
     if not mask[w]:
@@ -176,16 +176,7 @@ def _missing_speed(world: Any, w: int, on: int):
 
 
 @wp.kernel(enable_backward=False, module="unique")
-def judge(
-    lanes: Any,
-    world: Any,
-    model: Any,
-    rules: Rules,
-    mask: wp.array(dtype=wp.bool),
-    action: wp.array2d(dtype=wp.float64),
-    verdict: Verdict,
-    first: int,
-):
+def judge(lanes: Any, world: Any, model: Any, rules: Rules, mask: Mask, action: Action, verdict: Verdict, first: int):
     """Reward, its unweighted terms, and the end: a crash, or the merge lies behind. An episode is never cut."""
     w = first + wp.tid()
     if not mask[w]:
@@ -220,6 +211,7 @@ class Merge(Scenario):
     """Two lanes and a ramp; `connected` is the variant whose neighbours also count on the lanes before and after."""
 
     rewards = REWARDS
+    parameters = Rules
     spawn_kernel = spawn
     judge_kernel = judge
 
@@ -275,9 +267,7 @@ class Merge(Scenario):
 
     def rules(self, config: dict[str, Any], ego_kind: Kind, network: Network, device: torch.device) -> Any:
         """Return the kernels' parameters."""
-        rules = Rules()
-        rules.ego_kind = int(ego_kind)
-        rules.traffic_kind = int(traffic_kind(config))
+        rules = super().rules(config, ego_kind, network, device)
         main, beside = network.graph["a"]["b"], network.graph["b"]["c"]
         rules.road = network.lane_number("a", "b", 0)
         rules.lanes = len(main)
@@ -289,8 +279,6 @@ class Merge(Scenario):
         rules.counted_lane = network.lane_number("b", "c", 2) if len(beside) > 2 else -1
         rules.counts_lane_changes = int(_compares_a_number(config["action"]))
         rules.end = END
-        for name in REWARDS:
-            setattr(rules, name, float(config[name]))
         rules.speed_low, rules.speed_high = np.asarray(config["reward_speed_range"], dtype=float)
         return rules
 

@@ -17,7 +17,7 @@ from sim.engine.network import Network
 from sim.engine.spawn import begin_episode, clear_world, place_ego, place_object, place_on_lane
 from sim.engine.state import Kind
 from sim.engine.vehicles import OBJECT_SIZE
-from sim.scenarios.base import Scenario, Verdict, at_least, is_number
+from sim.scenarios.base import Action, Mask, Scenario, Verdict, at_least, is_number
 from sim.world import Sizes
 
 SPOTS_PER_ROW = 14
@@ -129,7 +129,7 @@ def place_walls(lanes: Any, world: Any, w: int):
 
 
 @wp.kernel(enable_backward=False, module="unique")
-def spawn(lanes: Any, world: Any, model: Any, rules: Rules, mask: wp.array(dtype=wp.bool), first: int):
+def spawn(lanes: Any, world: Any, model: Any, rules: Rules, mask: Mask, first: int):
     """Build a new scene in each world of `mask`: the egos, a goal for each, parked vehicles, walls."""
     w = first + wp.tid()
     if not mask[w]:
@@ -190,16 +190,7 @@ def nearness(world: Any, rules: Rules, w: int, agent: int, row: int):
 
 
 @wp.kernel(enable_backward=False, module="unique")
-def judge(
-    lanes: Any,
-    world: Any,
-    model: Any,
-    rules: Rules,
-    mask: wp.array(dtype=wp.bool),
-    action: wp.array2d(dtype=wp.float64),
-    verdict: Verdict,
-    first: int,
-):
+def judge(lanes: Any, world: Any, model: Any, rules: Rules, mask: Mask, action: Action, verdict: Verdict, first: int):
     """Nearness of the first ego to its goal, crashes of all egos, and who has reached the goal."""
     w = first + wp.tid()
     if not mask[w]:
@@ -218,8 +209,10 @@ def judge(
 class Parking(Scenario):
     """The car park; `variant` is "", "ActionRepeat" (one action a second) or "parked" (ten parked vehicles)."""
 
+    traffic = False
     reports = ("is_success",)
     success_of_all = True
+    parameters = Rules
     spawn_kernel = spawn
     judge_kernel = judge
 
@@ -267,8 +260,7 @@ class Parking(Scenario):
 
     def rules(self, config: dict[str, Any], ego_kind: Kind, network: Network, device: torch.device) -> Any:
         """Return the kernels' parameters."""
-        rules = Rules()
-        rules.ego_kind = int(ego_kind)
+        rules = super().rules(config, ego_kind, network, device)
         rules.egos = config["controlled_vehicles"]
         rules.parked = parked_count(config)
         rules.walls = int(bool(config["add_walls"]))
@@ -282,9 +274,6 @@ class Parking(Scenario):
         rules.scales = wp.array(scales, dtype=wp.float64, device=str(device))
         weights = np.asarray(config["reward_weights"], dtype=float)
         rules.weights = wp.array(weights, dtype=wp.float64, device=str(device))
-        rules.success_goal_reward = float(config["success_goal_reward"])
-        rules.collision_reward = float(config["collision_reward"])
-        rules.duration = float(config["duration"])
         return rules
 
     def goal_reward(self, achieved: np.ndarray, desired: np.ndarray, config: dict[str, Any]) -> np.ndarray:

@@ -16,7 +16,7 @@ from sim.engine.network import Network
 from sim.engine.spawn import begin_episode, clear_world, place_object, place_on_lane
 from sim.engine.state import Kind
 from sim.engine.vehicles import OBJECT_SIZE
-from sim.scenarios.base import Scenario, Verdict, at_least, is_number
+from sim.scenarios.base import Action, Mask, Scenario, Verdict, at_least, is_number
 from sim.scenarios.racetrack_roads import racetrack, racetrack_large, racetrack_oval
 from sim.world import Sizes
 
@@ -104,7 +104,7 @@ def is_clear(lanes: Any, world: Any, w: int, on: int, longitudinal: wp.float64):
 
 
 @wp.kernel(enable_backward=False, module="unique")
-def spawn(lanes: Any, world: Any, model: Any, rules: Rules, mask: wp.array(dtype=wp.bool), first: int):
+def spawn(lanes: Any, world: Any, model: Any, rules: Rules, mask: Mask, first: int):
     """Build a new scene in each world of `mask`: the egos, a vehicle in front, a random number of others."""
     w = first + wp.tid()
     if not mask[w]:
@@ -141,16 +141,7 @@ def spawn(lanes: Any, world: Any, model: Any, rules: Rules, mask: wp.array(dtype
 
 
 @wp.kernel(enable_backward=False, module="unique")
-def judge(
-    lanes: Any,
-    world: Any,
-    model: Any,
-    rules: Rules,
-    mask: wp.array(dtype=wp.bool),
-    action: wp.array2d(dtype=wp.float64),
-    verdict: Verdict,
-    first: int,
-):
+def judge(lanes: Any, world: Any, model: Any, rules: Rules, mask: Mask, action: Action, verdict: Verdict, first: int):
     """Reward, its unweighted terms, and the two ends of an episode, of the first ego."""
     w = first + wp.tid()
     if not mask[w]:
@@ -186,6 +177,7 @@ class Racetrack(Scenario):
 
     rewards = REWARDS
     optional_keys = frozenset({"on_road_reward"})  # highway-env weighs it if it is given
+    parameters = Rules
     spawn_kernel = spawn
     judge_kernel = judge
 
@@ -232,8 +224,7 @@ class Racetrack(Scenario):
 
     def rules(self, config: dict[str, Any], ego_kind: Kind, network: Network, device: torch.device) -> Any:
         """Return the kernels' parameters."""
-        rules = Rules()
-        rules.ego_kind = int(ego_kind)
+        rules = super().rules(config, ego_kind, network, device)
         rules.egos = config["controlled_vehicles"]
         rules.others = config["other_vehicles"]
         rules.start_lanes = self.start_lanes(config)
@@ -241,11 +232,6 @@ class Racetrack(Scenario):
         rules.obstacles = len(obstacles)
         points = np.array(obstacles or [(0.0, 0.0)])  # a device array can't be empty
         rules.obstacle = wp.array(points, dtype=wp.vec2d, device=str(device))
-        for name in REWARDS:
-            setattr(rules, name, float(config.get(name, 0)))
-        rules.lane_centering_cost = float(config["lane_centering_cost"])
-        rules.terminate_off_road = int(bool(config["terminate_off_road"]))
-        rules.duration = float(config["duration"])
         return rules
 
 

@@ -16,7 +16,7 @@ from sim.engine.drivers import speed_index
 from sim.engine.network import Network
 from sim.engine.spawn import begin_episode, clear_world, place_ego, place_on_lane, plan_route, randomize_behavior
 from sim.engine.state import Kind
-from sim.scenarios.base import Scenario, Verdict, at_least, is_number, traffic_kind
+from sim.scenarios.base import Action, Mask, Scenario, Verdict, at_least, is_number
 from sim.scenarios.roundabout_roads import generic_roundabout, roundabout
 from sim.world import Sizes
 
@@ -117,7 +117,7 @@ def set_off(lanes: Any, world: Any, rules: Rules, w: int, v: int, given: int):
 
 
 @wp.kernel(enable_backward=False, module="unique")
-def spawn(lanes: Any, world: Any, model: Any, rules: Rules, mask: wp.array(dtype=wp.bool), first: int):
+def spawn(lanes: Any, world: Any, model: Any, rules: Rules, mask: Mask, first: int):
     """Build a new scene in each world of `mask`: the ego and a vehicle at each of the given places, give or take."""
     w = first + wp.tid()
     if not mask[w]:
@@ -146,7 +146,7 @@ def is_clear(world: Any, w: int, x: wp.float64, y: wp.float64):
 
 
 @wp.kernel(enable_backward=False, module="unique")
-def spawn_anywhere(lanes: Any, world: Any, model: Any, rules: Rules, mask: wp.array(dtype=wp.bool), first: int):
+def spawn_anywhere(lanes: Any, world: Any, model: Any, rules: Rules, mask: Mask, first: int):
     """Build a new scene in each world of `mask`: the ego and vehicles at random places, as many as find one."""
     w = first + wp.tid()
     if not mask[w]:
@@ -179,16 +179,7 @@ def default_speed_index(speed: wp.float64):
 
 
 @wp.kernel(enable_backward=False, module="unique")
-def judge(
-    lanes: Any,
-    world: Any,
-    model: Any,
-    rules: Rules,
-    mask: wp.array(dtype=wp.bool),
-    action: wp.array2d(dtype=wp.float64),
-    verdict: Verdict,
-    first: int,
-):
+def judge(lanes: Any, world: Any, model: Any, rules: Rules, mask: Mask, action: Action, verdict: Verdict, first: int):
     """Reward, its unweighted terms, and the two ends of an episode."""
     w = first + wp.tid()
     if not mask[w]:
@@ -231,6 +222,7 @@ class Roundabout(Scenario):
     rewards = REWARDS
     optional_keys = frozenset({"on_road_reward"})  # highway-env weighs it if it is given
     destinations = DESTINATIONS
+    parameters = Rules
     spawn_kernel = spawn
     judge_kernel = judge
 
@@ -287,18 +279,13 @@ class Roundabout(Scenario):
         return rules
 
     def _shared_rules(self, config: dict[str, Any], ego_kind: Kind, network: Network, device: torch.device) -> Any:
-        rules = Rules()
-        rules.ego_kind = int(ego_kind)
-        rules.traffic_kind = int(traffic_kind(config))
+        rules = super().rules(config, ego_kind, network, device)
         rules.routes = wp.array(self.routes(network), dtype=wp.int32, device=str(device))
         rules.destinations = len(self.destinations)
         rules.given_destination = self.given_destination(config)
         rules.ego_lane = network.lane_number("ser", "ses", 0)
         rules.scores_lane_changes = int(scores_lane_changes(config["action"]))
-        for name in REWARDS:
-            setattr(rules, name, float(config.get(name, 0)))
         rules.normalize = int(bool(config["normalize_reward"]))
-        rules.duration = float(config["duration"])
         return rules
 
 

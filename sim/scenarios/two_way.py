@@ -13,7 +13,7 @@ from sim.engine.lanes import DEFAULT_WIDTH, LineType, StraightLane
 from sim.engine.network import Network
 from sim.engine.spawn import begin_episode, clear_world, place_ego, place_on_lane
 from sim.engine.state import Kind
-from sim.scenarios.base import Scenario, Verdict, traffic_kind
+from sim.scenarios.base import Action, Mask, Scenario, Verdict
 from sim.world import Sizes
 
 LENGTH = 800.0  # m, of the road
@@ -47,7 +47,7 @@ class Rules:
 
 
 @wp.kernel(enable_backward=False, module="unique")
-def spawn(lanes: Any, world: Any, model: Any, rules: Rules, mask: wp.array(dtype=wp.bool), first: int):
+def spawn(lanes: Any, world: Any, model: Any, rules: Rules, mask: Mask, first: int):
     """Build a new scene in each world of `mask`: the ego, the slower vehicles ahead, the oncoming ones."""
     w = first + wp.tid()
     if not mask[w]:
@@ -73,16 +73,7 @@ def spawn(lanes: Any, world: Any, model: Any, rules: Rules, mask: wp.array(dtype
 
 
 @wp.kernel(enable_backward=False, module="unique")
-def judge(
-    lanes: Any,
-    world: Any,
-    model: Any,
-    rules: Rules,
-    mask: wp.array(dtype=wp.bool),
-    action: wp.array2d(dtype=wp.float64),
-    verdict: Verdict,
-    first: int,
-):
+def judge(lanes: Any, world: Any, model: Any, rules: Rules, mask: Mask, action: Action, verdict: Verdict, first: int):
     """Reward, its unweighted terms, and the end: a crash. Time is limited from outside (`max_episode_steps`)."""
     w = first + wp.tid()
     if not mask[w]:
@@ -103,6 +94,7 @@ class TwoWay(Scenario):
 
     rewards = REWARDS
     max_episode_steps = 15
+    parameters = Rules
     spawn_kernel = spawn
     judge_kernel = judge
 
@@ -136,12 +128,8 @@ class TwoWay(Scenario):
 
     def rules(self, config: dict[str, Any], ego_kind: Kind, network: Network, device: torch.device) -> Any:
         """Return the kernels' parameters."""
-        rules = Rules()
-        rules.ego_kind = int(ego_kind)
-        rules.traffic_kind = int(traffic_kind(config))
+        rules = super().rules(config, ego_kind, network, device)
         rules.own_lane = network.lane_number("a", "b", 1)
         rules.oncoming_lane = network.lane_number("b", "a", 0)
         rules.ego_x, rules.ego_y = map(float, network.lanes[rules.own_lane].position(EGO_START, 0.0))
-        for name in REWARDS:
-            setattr(rules, name, float(config[name]))
         return rules

@@ -15,7 +15,7 @@ from sim.engine.lanes import DEFAULT_WIDTH, CircularLane, LineType, StraightLane
 from sim.engine.network import Network
 from sim.engine.spawn import begin_episode, clear_world, place_ego, place_on_lane, plan_route, randomize_behavior
 from sim.engine.state import Kind
-from sim.scenarios.base import Scenario, Verdict, is_number, number_pair, traffic_kind
+from sim.scenarios.base import Action, Mask, Scenario, Verdict, is_number, number_pair
 from sim.world import Sizes
 
 LENGTH = 128.0  # m, of the straight roads
@@ -73,7 +73,7 @@ class Rules:
 
 
 @wp.kernel(enable_backward=False, module="unique")
-def spawn(lanes: Any, world: Any, model: Any, rules: Rules, mask: wp.array(dtype=wp.bool), first: int):
+def spawn(lanes: Any, world: Any, model: Any, rules: Rules, mask: Mask, first: int):
     """Build a new scene in each world of `mask`: the ego at the start, six vehicles in its way."""
     w = first + wp.tid()
     if not mask[w]:
@@ -106,16 +106,7 @@ def spawn(lanes: Any, world: Any, model: Any, rules: Rules, mask: wp.array(dtype
 
 
 @wp.kernel(enable_backward=False, module="unique")
-def judge(
-    lanes: Any,
-    world: Any,
-    model: Any,
-    rules: Rules,
-    mask: wp.array(dtype=wp.bool),
-    action: wp.array2d(dtype=wp.float64),
-    verdict: Verdict,
-    first: int,
-):
+def judge(lanes: Any, world: Any, model: Any, rules: Rules, mask: Mask, action: Action, verdict: Verdict, first: int):
     """Reward, its unweighted terms, and the two ends of an episode."""
     w = first + wp.tid()
     if not mask[w]:
@@ -149,6 +140,7 @@ class UTurn(Scenario):
 
     rewards = REWARDS
     optional_keys = frozenset({"on_road_reward"})  # highway-env weighs it if it is given
+    parameters = Rules
     spawn_kernel = spawn
     judge_kernel = judge
 
@@ -213,9 +205,7 @@ class UTurn(Scenario):
 
     def rules(self, config: dict[str, Any], ego_kind: Kind, network: Network, device: torch.device) -> Any:
         """Return the kernels' parameters."""
-        rules = Rules()
-        rules.ego_kind = int(ego_kind)
-        rules.traffic_kind = int(traffic_kind(config))
+        rules = super().rules(config, ego_kind, network, device)
         rules.routes = wp.array(self.routes(network), dtype=wp.int32, device=str(device))
         rules.ego_lane = network.lane_number("a", "b", 0)
         places, starts, speeds = zip(*TRAFFIC, strict=True)
@@ -223,9 +213,6 @@ class UTurn(Scenario):
         rules.places = wp.array(np.array(numbers), dtype=wp.int32, device=str(device))
         rules.starts = wp.array(np.array(starts), dtype=wp.float64, device=str(device))
         rules.speeds = wp.array(np.array(speeds), dtype=wp.float64, device=str(device))
-        for name in REWARDS:
-            setattr(rules, name, float(config.get(name, 0)))
         rules.speed_low, rules.speed_high = np.asarray(config["reward_speed_range"], dtype=float)
         rules.normalize = int(bool(config["normalize_reward"]))
-        rules.duration = float(config["duration"])
         return rules

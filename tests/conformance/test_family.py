@@ -14,6 +14,19 @@ from sim.scenarios import SCENARIOS
 IDS = tuple(SCENARIOS)
 FEW = (0, 1)  # seeds
 SLOW_ROADS = ("highway-v0", "intersection")  # the real ones: up to a second a step
+SPEEDS = {"type": "ContinuousAction", "speed_range": [3, 14]}
+# What random configs have found.
+FOUND = [
+    # the speed range holds for egos that have been acted on
+    ("u-turn-v0", {"manual_control": True, "action": SPEEDS, "observation": {"type": "Kinematics"}}),
+    ("parking-v0", {"controlled_vehicles": 3, "action": SPEEDS}),
+    ("intersection-multi-agent-v0", {"action": SPEEDS}),
+    # an obstacle has no lateral offset, and clipping leaves NaN as it is
+    (
+        "merge-generic-v0",
+        {"observation": {"type": "Kinematics", "features": ["x", "lat_off"], "features_range": {"lat_off": [-2, 2]}}},
+    ),
+]
 
 
 def assert_equal(cases, device, processes=0):
@@ -43,6 +56,11 @@ def test_the_first_steps_are_the_same(env_id, device):
 @pytest.mark.parametrize("env_id", IDS)
 def test_the_first_steps_of_random_configs_are_the_same(env_id, device):
     assert_equal(random_cases(env_id, (0, 1), (0,), 6 if env_id.startswith(SLOW_ROADS) else 15), device)
+
+
+@pytest.mark.parametrize(("env_id", "config"), FOUND, ids=[env_id for env_id, _ in FOUND])
+def test_what_random_configs_found_is_the_same(env_id, config, device):
+    assert_equal([Case(env_id, config, FEW, 3)], device)
 
 
 @pytest.mark.slow

@@ -177,6 +177,7 @@ def model_twin(
     model.comfort_acc_max, model.comfort_acc_min = idm.COMFORT_ACC_MAX, idm.COMFORT_ACC_MIN
     model.closing_divisor = 2 * np.sqrt(-idm.COMFORT_ACC_MAX * idm.COMFORT_ACC_MIN)
     model.ego_speed_min, model.ego_speed_max = Vehicle.MIN_SPEED, Vehicle.MAX_SPEED
+    model.limited_egos = 1
     model.connected_lanes = int(connected)
     model.ziggurat = wp.array(ziggurat_table(), dtype=wp.float64, device=str(device))
     model.target_speeds = wp.array(MDPVehicle.DEFAULT_TARGET_SPEEDS, dtype=real, device=str(device))

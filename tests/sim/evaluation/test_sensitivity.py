@@ -24,8 +24,9 @@ def test_a_car_that_stops_in_a_bend_is_ill_posed_and_one_that_drives_is_not():
     assert parts_from_itself("intersection-v0", None, 26, most=6) is None
 
 
-def test_only_differences_are_looked_at():
-    case = Case("highway-fast-v0", {"vehicles_count": 3}, (0, 1, 2), 3)
-    result = Conformance(case, {1: "observation 2 differs", 2: "ours raises ValueError: no"})
-    explain([result])
-    assert result.ill_posed == {}  # a straight road forgives a last bit
+def test_only_a_difference_that_highway_env_has_as_early_is_ill_posed():
+    case = Case("intersection-v0", None, (26, 27, 28))
+    result = Conformance(case, {26: "observation 11", 27: "ours raises ValueError"}, parted={26: 11})
+    early = Conformance(case, {26: "observation 3"}, parted={26: 3})
+    explain([result, early])
+    assert set(result.ill_posed) == {26} and early.ill_posed == {}
