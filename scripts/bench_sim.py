@@ -50,8 +50,10 @@ def main(arguments: Arguments) -> None:
     for env_id, timings in results.items():
         for timing in timings:
             if timing.first_call is not None:
-                took = f"{timing.first_call:.1f} s (kernels compiled or loaded)"
+                took = f"{timing.first_call:.2f} s (construction, reset and a step; of ours, kernels too)"
                 print(f"{env_id}: first call of {timing.rival} took {took}")
+            if timing.bytes_per_world is not None:
+                print(f"{env_id}: {timing.bytes_per_world:,} bytes a world")
     if arguments.json:
         arguments.json.parent.mkdir(parents=True, exist_ok=True)
         figures = benchmark.as_json(machine, config, results)

@@ -14,7 +14,7 @@ import multiprocessing
 import os
 import statistics
 import time
-from collections.abc import Iterator
+from collections.abc import Callable, Iterator
 from contextlib import contextmanager
 from dataclasses import asdict, dataclass, field
 from typing import Any, Literal, Protocol, get_args
@@ -52,7 +52,7 @@ class Config:
 
     envs: tuple[str, ...] = ("highway-v0", "highway-fast-v0")
     """Environment ids."""
-    num_envs: tuple[int, ...] = (1024, 2048)
+    num_envs: tuple[int, ...] = (1024, 2048, 8192)
     """Numbers of worlds tried for ours; the best is used."""
     device: str = "cpu"
     """Torch device of ours."""
@@ -76,6 +76,7 @@ class Timing:
     setting: str = ""
     steps_per_second: list[float] = field(default_factory=list)
     first_call: float | None = None  # [s] construction, reset and one step: kernels are compiled or loaded here
+    bytes_per_world: int | None = None  # of our state
     missing: str | None = None  # why there are no figures
 
     @property
@@ -92,6 +93,7 @@ class Rival(Protocol):
 
     setting: str
     first_call: float | None
+    bytes_per_world: int | None
 
     def measure(self, seconds: float) -> float:
         """Steps/s over `seconds` of wall time."""
@@ -121,6 +123,7 @@ class Ours:
         self._synchronize()
         self.first_call = time.perf_counter() - start
         self.num_envs, self.setting = num_envs, f"{num_envs} worlds, {device}"
+        self.bytes_per_world = self.envs.world.bytes_per_world
 
     def _synchronize(self) -> None:
         if self.envs.device.type == "cuda":
@@ -144,7 +147,7 @@ class Ours:
 class EnvPool:
     """EnvPool's C++ port of the same environments, one thread a core."""
 
-    first_call = None
+    first_call = bytes_per_world = None
 
     def __init__(self, env_id: str, num_envs: int, batch_size: int, threads: int, seed: int):
         import envpool
@@ -196,7 +199,7 @@ class EnvPool:
 class HighwayEnv:
     """The real highway-env in `processes` processes, which never wait for one another."""
 
-    first_call = None
+    bytes_per_world = None
 
     def __init__(self, env_id: str, processes: int, seed: int):
         self.setting = "1 process" if processes == 1 else f"{processes} processes"
@@ -210,7 +213,7 @@ class HighwayEnv:
             self.pipes.append(pipe)
             self.workers.append(worker)
         for pipe in self.pipes:
-            pipe.recv()  # ready
+            self.first_call = pipe.recv()
 
     def measure(self, seconds: float) -> float:
         for pipe in self.pipes:
@@ -228,8 +231,8 @@ def _step_highway_env(pipe: Any, env_id: str, seed: int) -> None:
     """Steps one real environment for the seconds asked for through `pipe`, until None comes."""
     import highway_env  # noqa: F401  (registers the ids)
 
-    stepper = OneWorld(gymnasium.make(env_id), seed)
-    pipe.send("ready")
+    stepper = OneWorld(lambda: gymnasium.make(env_id), seed)
+    pipe.send(stepper.first_call)
     while (seconds := pipe.recv()) is not None:
         pipe.send(stepper.measure(seconds))
     stepper.close()
@@ -238,15 +241,17 @@ def _step_highway_env(pipe: Any, env_id: str, seed: int) -> None:
 class OneWorld:
     """A Gymnasium environment of one world, stepped as in its users' scripts: the real highway-env's, or `sim.make`."""
 
-    first_call = None
+    bytes_per_world = None
     setting = "1 world, float64"
 
-    def __init__(self, env: gymnasium.Env, seed: int):
-        self.env = env
-        env.reset(seed=seed)
-        env.action_space.seed(seed)
-        self.actions = [env.action_space.sample() for _ in range(ACTION_BATCHES)]
-        env.step(self.actions[0])
+    def __init__(self, make: Callable[[], gymnasium.Env], seed: int):
+        start = time.perf_counter()
+        self.env = make()
+        self.env.reset(seed=seed)
+        self.env.action_space.seed(seed)
+        self.actions = [self.env.action_space.sample() for _ in range(ACTION_BATCHES)]
+        self.env.step(self.actions[0])
+        self.first_call = time.perf_counter() - start
 
     def measure(self, seconds: float) -> float:
         steps, start = 0, time.perf_counter()
@@ -283,7 +288,7 @@ def _makers(rival: str, env_id: str, config: Config) -> list[Any]:
     if rival == "ours":
         return [lambda n=n: Ours(env_id, n, config.device, config.seed) for n in config.num_envs]
     if rival == "ours, one world":
-        return [lambda: OneWorld(sim.make(env_id), config.seed)]
+        return [lambda: OneWorld(lambda: sim.make(env_id), config.seed)]
     if rival == "envpool":
         if env_id not in ENVPOOL_IDS:
             return []
@@ -330,6 +335,7 @@ def measure(env_id: str, config: Config, progress: Any = lambda what: None) -> l
                 timing.missing = NOT_INSTALLED
                 continue
             timing.setting, timing.first_call = rival.setting, rival.first_call
+            timing.bytes_per_world = rival.bytes_per_world
             ready.append((timing, rival))
         for repeat in range(config.repeats):
             shift = repeat % max(1, len(ready))

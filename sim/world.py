@@ -80,6 +80,11 @@ class World:
         return self.buffers["rows"].shape[0]
 
     @property
+    def bytes_per_world(self) -> int:
+        """Memory of one world's state."""
+        return sum(buffer.nbytes for buffer in self.buffers.values()) // self.num_worlds
+
+    @property
     def device(self) -> torch.device:
         """Where the tensors live."""
         return self.buffers["rows"].device

@@ -14,12 +14,12 @@ from sim.scenarios import SCENARIOS
 IDS = tuple(SCENARIOS)
 FEW = (0, 1)  # seeds
 SLOW_ROADS = ("highway-v0", "intersection")  # the real ones: up to a second a step
-SPEEDS = {"type": "ContinuousAction", "speed_range": [3, 14]}
+SPEEDS = {"type": "ContinuousAction", "speed_range": [3, 8]}
 # What random configs have found.
 FOUND = [
     # the speed range holds for egos that have been acted on
     ("u-turn-v0", {"manual_control": True, "action": SPEEDS, "observation": {"type": "Kinematics"}}),
-    ("parking-v0", {"controlled_vehicles": 3, "action": SPEEDS}),
+    ("parking-v0", {"controlled_vehicles": 3, "action": SPEEDS, "observation": {"type": "Kinematics"}}),
     ("intersection-multi-agent-v0", {"action": SPEEDS}),
     # an obstacle has no lateral offset, and clipping leaves NaN as it is
     (

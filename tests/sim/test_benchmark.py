@@ -12,7 +12,7 @@ from sim.benchmark import Config, Timing
 class Metronome:
     """A rival of known speed that notes when it ran."""
 
-    first_call = None
+    first_call = bytes_per_world = None
     setting = "1 world"
     log: list[str]
 
