@@ -48,7 +48,8 @@ def scenario(env_id: str) -> Scenario:
         raise TypeError(f"environment id {env_id!r} is not a string; allowed: {', '.join(SCENARIOS)}")
     name = env_id.removeprefix("slipstream/")
     if name not in SCENARIOS:
-        raise ValueError(f"unknown environment id {env_id!r}{_nearest(name, SCENARIOS)}")
+        own = "one of your own needs sim.register, in scripts --scenario FILE.py"
+        raise ValueError(f"unknown environment id {env_id!r}{_nearest(name, SCENARIOS)}; {own}")
     return SCENARIOS[name]
 
 

@@ -67,8 +67,11 @@ class Scenario(ABC):
         """Return the keys this family adds to the common config."""
 
     def check(self, config: dict[str, Any]) -> None:
-        """Raise ValueError for a value no scene can be built from."""
-        return
+        """Raise ValueError for a value no scene can be built from; here, for a fraction where `rules` wants none."""
+        for name, field in self.parameters.vars.items():
+            value = config.get(name)
+            if field.type is wp.int32 and isinstance(value, Real) and not float(value).is_integer():
+                raise ValueError(f"config[{name!r}] is {value!r}; it must be an integer")
 
     @abstractmethod
     def sizes(self, config: dict[str, Any], network: Network) -> Sizes:
@@ -83,9 +86,6 @@ class Scenario(ABC):
 
         A field that is called like a config key has its value, if that is a number; `ego_kind` and `traffic_kind` are
         the drivers of the ego and of the others. A family that has further fields fills them in.
-
-        Raises:
-            ValueError: an integer field would lose the fraction of its value.
         """
         rules = self.parameters()
         for name, field in self.parameters.vars.items():
@@ -94,12 +94,8 @@ class Scenario(ABC):
                 rules.ego_kind = int(ego_kind)
             elif name == "traffic_kind":
                 rules.traffic_kind = int(traffic_kind(config))
-            elif isinstance(value, (Real, np.bool_)) and field.type is wp.float64:
-                setattr(rules, name, float(value))
-            elif isinstance(value, (Real, np.bool_)) and field.type is wp.int32:
-                if not float(value).is_integer():
-                    raise ValueError(f"config[{name!r}] is {value!r}; it must be an integer")
-                setattr(rules, name, int(value))
+            elif isinstance(value, (Real, np.bool_)) and field.type in (wp.float64, wp.int32):
+                setattr(rules, name, float(value) if field.type is wp.float64 else int(value))
         return rules
 
 

@@ -197,8 +197,8 @@ def test_a_vehicle_in_a_slot_that_was_given_away_jumps():
     assert drawn[4:8] == [[1, 20, 9.25], [2, 20, 9.5], [3, 20, 9.75], [4, 20, 10]]
 
 
-@pytest.mark.parametrize(("id", "shape"), [("highway-fast-v0", (320, 1200, 3)), ("intersection-v0", (600, 600, 3))])
-def test_pictures_have_the_shape_of_the_ids_screen(id, shape):
+@pytest.mark.parametrize(("id", "shape"), [("highway-fast-v0", (300, 1200, 3)), ("intersection-v0", (712, 600, 3))])
+def test_pictures_follow_the_ids_screen_and_leave_room_for_writing(id, shape):
     envs = make_envs(id, None, "float64")
     envs.reset(seed=0)
     assert camera(envs).draw(envs.world).shape == shape

@@ -147,7 +147,8 @@ def test_walls_have_their_size_and_struck_ones_turn_red():
     image = renderer().draw(state)
     for ahead in (-34.5, -20, 0, 20, 34.5):
         assert close_to(pixel(image, ahead, -8), render.OBSTACLE)
-        assert close_to(pixel(image, ahead, -8.8), render.GRASS) and close_to(pixel(image, ahead, -7.2), render.SHOULDER)
+        assert close_to(pixel(image, ahead, -8.8), render.GRASS)
+        assert close_to(pixel(image, ahead, -7.2), render.SHOULDER)
     for ahead in (-35.5, 35.5):
         assert close_to(pixel(image, ahead, -8), render.GRASS)
     for aside in (-5.5, 0, 5.5):
@@ -199,7 +200,9 @@ def test_the_lines_of_an_arc_lie_at_its_radii():
 
 
 def test_a_car_park_is_paved_between_its_bays_and_up_to_its_walls():
-    bays = [StraightLane((496.0 + 4 * i, y), (496.0 + 4 * i, y + side * 6)) for i in range(3) for y, side in ((6, -1), (14, 1))]
+    bays = [
+        StraightLane((x, near), (x, far)) for x in (496.0, 500.0, 504.0) for near, far in ((6.0, 0.0), (14.0, 20.0))
+    ]
     ego = car(500, 10, kind=Kind.VEHICLE)
     image = renderer(bays).draw(world(ego))
     assert close_to(pixel(image, 3.5, 0), render.ASPHALT) and close_to(pixel(image, 10, 0), render.GRASS)

@@ -19,24 +19,25 @@ def windowless(monkeypatch):
     monkeypatch.delenv("SDL_VIDEODRIVER", raising=False)  # with "dummy" highway-env draws nothing
 
 
-def started(id, steps=0):
-    env = sim.make(id, render_mode="rgb_array")
+def drive(env, id, steps):
+    """Resets and takes the same steps in ours and in highway-env."""
     env.reset(seed=SEED)
-    env.action_space.seed(SEED)
+    actions = sim.make(id).action_space
+    actions.seed(SEED)
     for _ in range(steps):
-        env.step(env.action_space.sample())
+        env.step(actions.sample())
     return env
+
+
+def started(id, steps=0):
+    return drive(sim.make(id, render_mode="rgb_array"), id, steps)
 
 
 def picture_of_highway_env(id, steps=0):
     with fresh_classes():
         env = make_real(id, {"offscreen_rendering": True}).unwrapped
         env.render_mode = "rgb_array"
-        env.reset(seed=SEED)
-        env.action_space.seed(SEED)
-        for _ in range(steps):
-            env.step(env.action_space.sample())
-        picture = env.render().astype(int)
+        picture = drive(env, id, steps).render().astype(int)
         env.close()
     return picture
 
@@ -67,13 +68,12 @@ def test_each_id_shows_what_highway_env_shows(id, windowless):
     things = eroded(saturated(theirs), 1)
     assert things.sum() > 50  # the ego at least
     assert far_from(ground, ours)[things].mean() > 0.97
-    # Where highway-env has neither thing nor line, ours is bare: no thing is drawn in a second place.
-    empty = eroded(~saturated(theirs) & (theirs.min(axis=2) > 90) & (theirs.max(axis=2) < 110), 6)
-    assert empty.mean() > 0.3
-    goals = [render.LANDMARK, render.REACHED] if "parking" in id else []  # the frame around a goal is ours
-    bare = ~far_from((*ground, render.PAINT, *goals), ours, 16)
-    if "lane-keeping" not in id:  # whose lanes have no solid line in highway-env's picture, and ours other dashes
-        assert bare[empty].mean() > 0.99
+    # And nothing is drawn in a second place: 4 px around highway-env's things lie all that has a car's colour in ours.
+    red, green, blue = np.moveaxis(ours, 2, 0)
+    cars = eroded((blue - green > 25) | (red - green > 60) | (green - red > 80), 1)  # but for the frame around a goal
+    elsewhere = eroded(~saturated(theirs), 4)
+    assert cars.sum() > 50
+    assert (cars & elsewhere).sum() < 0.01 * cars.sum()
 
 
 @pytest.mark.parametrize("id", SCENARIOS)
@@ -128,7 +128,7 @@ def test_the_walls_of_the_car_park_enclose_it():
         assert len(place) == pytest.approx(16, abs=4)
     assert wall[200 - 168, 60:580].all() and wall[200 + 168, 60:580].all()
     assert wall[50:350, 320 - 280].all() and wall[50:350, 320 + 280].all()
-    assert (np.abs(image[70:100, 100:540] - render.GRASS).max(axis=2) > 12).all()  # paved inside
+    assert (np.abs(image[180:220, 100:540] - render.GRASS).max(axis=2) > 12).all()  # paved inside
 
 
 @pytest.mark.parametrize("id", ["intersection-multi-agent-v0", "parking-v0", "lane-keeping-v0"])

@@ -1,4 +1,4 @@
-"""Maps as dicts: highway-env's `RoadNetwork.to_config` and `from_config` are the oracle, on the roads of all families."""
+"""Maps as dicts: highway-env's `RoadNetwork.to_config` and `from_config` are the oracle, on all families' roads."""
 
 import copy
 import json
@@ -15,8 +15,8 @@ from sim.engine.network import Network
 from tests.sim.engine.twins import network_twin, real_network
 
 FAMILIES = (
-    "highway-v0", "merge-v0", "merge-generic-v0", "roundabout-v0", "roundabout-generic-v0", "intersection-v0", "exit-v0",
-    "racetrack-v0", "racetrack-large-v0", "racetrack-oval-v0", "two-way-v0", "u-turn-v0",
+    "highway-v0", "merge-v0", "merge-generic-v0", "roundabout-v0", "roundabout-generic-v0", "intersection-v0",
+    "exit-v0", "racetrack-v0", "racetrack-large-v0", "racetrack-oval-v0", "two-way-v0", "u-turn-v0",
 )  # fmt: skip
 APART = ("parking-v0", "lane-keeping-v0")  # roads whose lanes do not meet
 BEND = [(0.0, 0.0), (30.0, 5.0), (60.0, 0.0), (80.5, -20.0)]
