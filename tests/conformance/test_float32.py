@@ -41,7 +41,7 @@ def assert_alike(env_id: str, worlds: int, device: torch.device) -> None:
     for name, wanted in double.items():
         apart = single[name] - wanted
         bound = DEVIATIONS * apart.std(ddof=1) / np.sqrt(worlds) + NEGLIGIBLE * np.abs(wanted).mean()
-        assert abs(apart.mean()) <= bound, f"{name}: {single[name].mean():.5g} in float32, {wanted.mean():.5g} in float64"
+        assert abs(apart.mean()) <= bound, f"{name}: {single[name].mean():.5g} in float32, {wanted.mean():.5g} in 64"
 
 
 @pytest.mark.parametrize("env_id", FEW)
