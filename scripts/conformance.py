@@ -2,7 +2,7 @@
 
 python scripts/conformance.py --seeds 20                                     # the default config of every id
 python scripts/conformance.py --envs merge-v0 exit-v0 --seeds 5 --configs 20 # and 20 random configs of each
-Prints a Markdown table, and below it each episode that differs; exit code 1 if one does, 2 for wrong input.
+Prints a Markdown table and each episode that differs; exit code 1 if one does, 2 for wrong input.
 """
 
 import json
@@ -57,11 +57,10 @@ def main(arguments: Arguments) -> int:
         raise ValueError(f"--processes is {arguments.processes}; it must be at least 1")
     if arguments.markdown and not arguments.markdown.absolute().parent.is_dir():
         raise FileNotFoundError(f"--markdown: the folder {arguments.markdown.absolute().parent} does not exist")
-    given = None if arguments.config is None else json.loads(arguments.config.read_text())
-    cases = chosen_cases(
-        arguments.envs, arguments.seeds, arguments.first_seed, given, arguments.configs, arguments.config_seeds,
-        arguments.steps, arguments.actions,
-    )  # fmt: skip
+    loaded = [] if arguments.config is None else json.loads(arguments.config.read_text())
+    given = None if arguments.config is None else loaded if isinstance(loaded, list) else [loaded]
+    a = arguments
+    cases = chosen_cases(a.envs, a.seeds, a.first_seed, given, a.configs, a.config_seeds, a.steps, a.actions)
     with tqdm(total=sum(len(case.seeds) for case in cases), unit="episode", disable=None) as bar:
         results = list(compare_all(cases, arguments.processes, arguments.device, bar.update))
     explain(results, arguments.processes)

@@ -10,6 +10,8 @@ import math
 
 import warp as wp
 
+from sim.engine.elementary import cosine_and_sine
+
 MAX_STEERING_ANGLE = math.pi / 3  # rad
 # Sine of the slip angle at the largest steering angle: tan(slip) = tan(steering) / 2.
 MAX_SLIP = math.sin(math.atan(math.tan(MAX_STEERING_ANGLE) / 2))
@@ -24,7 +26,8 @@ def slip_of_steering(steering: wp.float64):
 @wp.func
 def slip_of_steering(steering: wp.float32):  # noqa: F811 - Warp picks the overload by type
     """Return the slip of a steering angle [rad]."""
-    half = wp.float32(0.5) * wp.tan(steering)
+    cosine, sine = cosine_and_sine(steering)
+    half = wp.float32(0.5) * sine / cosine
     return half / wp.sqrt(wp.float32(1.0) + half * half)
 
 

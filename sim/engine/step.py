@@ -54,10 +54,11 @@ def _frame(lanes: Any, world: Any, model: Any, w: int):
     world.rows[w].steps = world.rows[w].steps + 1
 
 
-@wp.func
+@wp.func(inline=HOT)
 def run_frames(lanes: Any, world: Any, model: Any, w: int, frames: int):
     """Advance a world by simulation frames."""
-    locate_all(lanes, world, w)
+    if model.late_lanes == 0:
+        locate_all(lanes, world, w)
     for _ in range(frames):
         _frame(lanes, world, model, w)
     if model.late_lanes != 0:
@@ -85,4 +86,5 @@ def simulate(
     world.rows[w].time = world.rows[w].time + policy_period
     for agent in range(agents):
         apply_action(lanes, world, model, w, agent, meta, command)
-    run_frames(lanes, world, model, w, frames)
+    if frames > 0:
+        run_frames(lanes, world, model, w, frames)

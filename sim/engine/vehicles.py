@@ -10,7 +10,7 @@ import warp as wp
 
 from sim.engine import COLD
 from sim.engine import lanes as lane
-from sim.engine.elementary import cosine_and_sine, dot
+from sim.engine.elementary import arctangent2, cosine_and_sine, dot
 from sim.engine.network import closest_lane
 from sim.engine.state import Kind
 from sim.engine.steering import course, slip_of_steering
@@ -175,13 +175,12 @@ def bicycle_derivative(heading: Any, speed: Any, lateral_speed: Any, yaw_rate: A
     axle = type(speed)(AXLE)
     inertia = type(speed)(INERTIA_Z)
     stiffness = type(speed)(STIFFNESS)
-    front = stiffness * (steering - wp.atan2(lateral_speed + axle * yaw_rate, speed))
-    rear = stiffness * -wp.atan2(lateral_speed - axle * yaw_rate, speed)
+    front = stiffness * (steering - arctangent2(lateral_speed + axle * yaw_rate, speed))
+    rear = stiffness * -arctangent2(lateral_speed - axle * yaw_rate, speed)
     if wp.abs(speed) < type(speed)(LOW_SPEED):
         front = -mass * lateral_speed - inertia / axle * yaw_rate
         rear = -mass * lateral_speed + inertia / axle * yaw_rate
-    c = wp.cos(heading)
-    s = wp.sin(heading)
+    c, s = cosine_and_sine(heading)
     return (
         dot(lateral_speed, speed, -s, c),
         dot(lateral_speed, speed, c, s),
@@ -234,8 +233,9 @@ def move_bicycle(lanes: Any, world: Any, model: Any, w: int, v: int):
     world.cars[w, v].x = world.cars[w, v].x + dx
     world.cars[w, v].y = world.cars[w, v].y + dy
     world.cars[w, v].heading = heading
-    world.cars[w, v].cos_heading = wp.cos(heading)
-    world.cars[w, v].sin_heading = wp.sin(heading)
+    cosine, sine = cosine_and_sine(heading)
+    world.cars[w, v].cos_heading = cosine
+    world.cars[w, v].sin_heading = sine
     world.cars[w, v].speed = new_speed
     world.cars[w, v].lateral_speed = lateral_speed
     world.cars[w, v].yaw_rate = yaw_rate

@@ -27,7 +27,7 @@ def chosen_cases(
     envs: Sequence[str],
     seeds: int,
     first_seed: int = 0,
-    given: Any = None,
+    given: Sequence[Any] | None = None,
     configs: int = 0,
     config_seeds: int = 2,
     steps: int | None = None,
@@ -39,7 +39,7 @@ def chosen_cases(
         envs: ids.
         seeds: how many, of the default config or the given ones.
         first_seed: the first of them.
-        given: a config, or a list of them, instead of the default config.
+        given: configs instead of the default one.
         configs: how many random configs of each id there are besides.
         config_seeds: how many seeds each of those has.
         steps: longest episode; None plays to the end, a random config `RANDOM_STEPS`.
@@ -56,6 +56,8 @@ def chosen_cases(
     require_known([actions], STYLES, "action style")
     if not envs:
         raise ValueError("--envs names no id")
+    if given is not None and not given:
+        raise ValueError("--config holds an empty list; it must hold a config dict, or a list of them")
     for env_id in envs:
         scenario(env_id)
     some, few = (tuple(range(first_seed, first_seed + count)) for count in (seeds, config_seeds))
@@ -64,7 +66,9 @@ def chosen_cases(
         name = env_id.removeprefix("slipstream/")
         if given is None:
             cases.append(Case(name, None, some, steps, actions))
-        for number, config in enumerate(given if isinstance(given, list) else [] if given is None else [given]):
+        for number, config in enumerate(given or []):
+            if not isinstance(config, dict):
+                raise TypeError(f"config {number} must be a dict, not {type(config).__name__}")
             sim.make_vec(name, config=config, precision="float64")  # says now what is wrong with it
             cases.append(Case(name, config, some, steps, actions, f"config {number}"))
         most = RANDOM_STEPS if steps is None else steps

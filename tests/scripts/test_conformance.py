@@ -50,6 +50,14 @@ def test_wrong_input_stops_before_any_work(arguments, said):
     assert said in str(raised.value)
 
 
+@pytest.mark.parametrize("text", ["null", "3", '"merge-v0"', "[[]]", "[]"])
+def test_a_config_file_that_holds_no_config(text, tmp_path):
+    config = tmp_path / "case.json"
+    config.write_text(text)
+    with pytest.raises((TypeError, ValueError), match="dict"):
+        call("--envs", "highway-fast-v0", "--config", config)
+
+
 def test_wrong_input_is_one_line(tmp_path):
     config = tmp_path / "case.json"
     config.write_text("{broken")

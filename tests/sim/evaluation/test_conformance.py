@@ -169,10 +169,11 @@ def test_the_cases_of_a_run():
         ({"configs": -1}, "--configs is -1"),
         ({"configs": 1, "config_seeds": 0}, "--config-seeds is 0"),
         ({"actions": "wild"}, "unknown action style 'wild'"),
-        ({"given": [3]}, "config must be a dict, not int"),
-        ({"given": "merge"}, "config must be a dict, not str"),
-        ({"given": {"lane_count": 3}}, "did you mean 'lanes_count'"),
-        ({"given": {"observation": {"type": "Kinematic"}}}, "Kinematics"),
+        ({"given": [{}, 3]}, "config 1 must be a dict, not int"),
+        ({"given": [None]}, "config 0 must be a dict, not NoneType"),
+        ({"given": []}, "empty list"),
+        ({"given": [{"lane_count": 3}]}, "did you mean 'lanes_count'"),
+        ({"given": [{"observation": {"type": "Kinematic"}}]}, "Kinematics"),
     ],
 )
 def test_wrong_input_is_one_clear_line(given, said):
