@@ -42,6 +42,7 @@ ENVPOOL_IDS = {
 # (num_envs, batch_size) tried for EnvPool; the best one is used. Equal sizes are its synchronous mode.
 ENVPOOL_SIZES = ((16, 16), (64, 64), (256, 256), (1024, 1024), (64, 32), (512, 256))
 TRIAL_SECONDS = 0.5
+ONE_WORLD = "ours, one world"
 NO_SUCH_ID = "has no such id"
 NOT_INSTALLED = "not installed (extra `peers`: pip install -e .[peers])"
 
@@ -287,7 +288,7 @@ def _makers(rival: str, env_id: str, config: Config) -> list[Any]:
     """One constructor for each setting of `rival` that is worth trying."""
     if rival == "ours":
         return [lambda n=n: Ours(env_id, n, config.device, config.seed) for n in config.num_envs]
-    if rival == "ours, one world":
+    if rival == ONE_WORLD:
         return [lambda: OneWorld(lambda: sim.make(env_id), config.seed)]
     if rival == "envpool":
         if env_id not in ENVPOOL_IDS:
@@ -368,28 +369,38 @@ def as_json(machine: dict[str, Any], config: Config, results: dict[str, list[Tim
 
 
 def as_markdown(results: dict[str, list[Timing]]) -> str:
-    """A table of medians and ranges: steps/s, and how many times faster the first rival is."""
-    first = _first([timing for timings in results.values() for timing in timings])
-    name = first.rival if first else "first"
-    head = ["environment", "simulator", "setting", "steps/s", "range", f"{name} is faster", "range"]
-    lines = [
-        f"| {' | '.join(head)} |",
-        "|---|---|---|--:|--:|--:|--:|",
-    ]
+    """A row an environment: each rival's median steps/s, and how many times faster the first is, with its range.
+
+    One world of ours is compared with highway-env instead, which it could replace. Below: who ran how.
+    """
+    names = list(dict.fromkeys(timing.rival for timings in results.values() for timing in timings))
+    head = ["environment"]
+    for name in names:
+        compared = "highway-env" if name == ONE_WORLD else name
+        head += [f"{name}, steps/s"] if name == names[0] else [f"{name}, steps/s", f"faster than {compared}"]
+    lines = [f"| {' | '.join([*head, 'bytes a world'])} |", "|---" + "|--:" * len(head) + "|"]
     for env_id, timings in results.items():
-        for timing in timings:
-            if timing.missing:
-                lines.append(f"| {env_id} | {timing.rival} | {timing.missing} | - | - | - | - |")
+        measured = {timing.rival: timing for timing in timings if timing.steps_per_second}
+        cells = [env_id]
+        for name in names:
+            cells.append(_figure(measured[name].median) if name in measured else "-")
+            if name == names[0]:
                 continue
-            speeds, ratios = timing.steps_per_second, _first(timings).ratios_to(timing)
-            cells = [env_id, timing.rival, timing.setting, _figure(timing.median)]
-            cells += [
-                f"{_figure(min(speeds))} to {_figure(max(speeds))}",
-                f"{_figure(statistics.median(ratios))}x",
-            ]
-            cells += [f"{_figure(min(ratios))}x to {_figure(max(ratios))}x"]
-            lines.append(f"| {' | '.join(cells)} |")
+            fast, slow = (name, "highway-env") if name == ONE_WORLD else (names[0], name)
+            both = fast in measured and slow in measured
+            cells.append(_ratio(measured[fast].ratios_to(measured[slow])) if both else "-")
+        size = next((timing.bytes_per_world for timing in timings if timing.bytes_per_world), None)
+        lines.append(f"| {' | '.join(cells)} | {f'{size:,}' if size else '-'} |")
+    lines.append("")
+    for env_id, timings in results.items():
+        settings = "; ".join(f"{timing.rival}: {timing.missing or timing.setting}" for timing in timings)
+        lines.append(f"* {env_id}: {settings}")
     return "\n".join(lines)
+
+
+def _ratio(ratios: list[float]) -> str:
+    """Median and range."""
+    return f"{_figure(statistics.median(ratios))}x ({_figure(min(ratios))} to {_figure(max(ratios))})"
 
 
 def _figure(value: float) -> str:

@@ -50,16 +50,22 @@ def test_a_rival_that_is_not_installed_is_named_with_the_extra(monkeypatch):
     monkeypatch.setitem(sys.modules, "envpool", None)
     (timing,) = benchmark.measure("highway-v0", Config(rivals=("envpool",), repeats=1))
     table = benchmark.as_markdown({"highway-v0": [timing]})
-    assert "| highway-v0 | envpool | not installed (extra `peers`" in table
+    assert "| highway-v0 | - | - |" in table
+    assert "* highway-v0: envpool: not installed (extra `peers`" in table
 
 
 def test_the_table_shows_medians_ranges_and_ratios():
-    ours = Timing("ours", "2048 worlds", [200_000.0, 250_000.0, 240_000.0])
+    ours = Timing("ours", "2048 worlds", [200_000.0, 250_000.0, 240_000.0], bytes_per_world=3196)
     theirs = Timing("envpool", "64 worlds", [50_000.0, 50_000.0, 40_000.0])
-    table = benchmark.as_markdown({"highway-fast-v0": [ours, theirs]}).splitlines()
-    assert table[3] == (
-        "| highway-fast-v0 | envpool | 64 worlds | 50,000 | 40,000 to 50,000 | 5.00x | 4.00x to 6.00x |"
-    )
+    real = Timing("highway-env", "1 process", [50.0, 50.0, 60.0])
+    one = Timing(benchmark.ONE_WORLD, "1 world", [5_000.0, 6_000.0, 6_000.0])
+    table = benchmark.as_markdown({"highway-fast-v0": [ours, theirs, real, one], "merge-v0": [ours]}).splitlines()
+    cells = ["highway-fast-v0", "240,000", "50,000", "5.00x (4.00 to 6.00)", "50.0", "4,000x (4,000 to 5,000)"]
+    cells += ["6,000", "100x (100 to 120)", "3,196"]
+    assert table[2] == f"| {' | '.join(cells)} |"
+    assert table[3] == "| merge-v0 | 240,000 | - | - | - | - | - | - | 3,196 |"
+    assert table[1].count("|") == table[2].count("|")
+    assert table[5].endswith("ours: 2048 worlds; envpool: 64 worlds; highway-env: 1 process; ours, one world: 1 world")
 
 
 def test_the_real_highway_env_is_timed_by_the_wall():
