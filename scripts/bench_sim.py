@@ -17,6 +17,7 @@ import tyro
 from tqdm import tqdm
 
 from sim import benchmark
+from sim.benchmark_report import as_json, as_markdown
 from sim.provenance import provenance
 
 
@@ -46,7 +47,7 @@ def main(arguments: Arguments) -> None:
                 bar.set_postfix_str(what)
 
             results[env_id] = benchmark.measure(env_id, config, progress)
-    print(benchmark.as_markdown(results))
+    print(as_markdown(results))
     for env_id, timings in results.items():
         for timing in timings:
             if timing.first_call is not None:
@@ -56,7 +57,7 @@ def main(arguments: Arguments) -> None:
                 print(f"{env_id}: {timing.bytes_per_world:,} bytes a world")
     if arguments.json:
         arguments.json.parent.mkdir(parents=True, exist_ok=True)
-        figures = benchmark.as_json(machine, config, results)
+        figures = as_json(machine, config, results)
         arguments.json.write_text(json.dumps(figures, indent=2), encoding="utf-8")
         print(f"wrote {arguments.json}")
 

@@ -12,12 +12,14 @@ from typing import Any
 import warp as wp
 
 from sim.engine import COLD
+from sim.engine.elementary import dot, fused
 from sim.engine.neighbours import axis_coordinate, sort_in
 from sim.engine.state import Kind
 from sim.engine.vehicles import LENGTH, WIDTH, step_vehicle
 
 VEHICLE_DIAGONAL = math.hypot(LENGTH, WIDTH)  # m
 HALF_VEHICLE_DIAGONAL = VEHICLE_DIAGONAL / 2
+Corners = wp.types.matrix(shape=(4, 2), dtype=wp.float64)
 ROUNDING = 1e-3  # m, by how much more than needed two things must be apart to be left out early
 
 
@@ -29,13 +31,108 @@ def _interval_gap(low_a: Any, high_a: Any, low_b: Any, high_b: Any):
     return low_a - high_b
 
 
+@wp.func
+def _corners(world: Any, w: int, v: int):
+    """Corners [m] of a vehicle or object, rounded as NumPy's matrix product does it."""
+    half_length = wp.float64(0.5) * world.cars[w, v].length
+    half_width = wp.float64(0.5) * world.cars[w, v].width
+    cosine = world.cars[w, v].cos_heading
+    sine = world.cars[w, v].sin_heading
+    corners = Corners()
+    for k in range(4):
+        along = half_length
+        across = half_width
+        if k < 2:
+            along = -half_length
+        if k == 0 or k == 3:
+            across = -half_width
+        corners[k, 0] = fused(-sine, across, cosine * along) + world.cars[w, v].x
+        corners[k, 1] = fused(cosine, across, sine * along) + world.cars[w, v].y
+    return corners
+
+
+@wp.func
+def _extent(corners: Corners, normal_x: wp.float64, normal_y: wp.float64):
+    """Lowest and highest projection [m] of four corners on a normal (`project_polygon`)."""
+    low = dot(corners[0, 0], corners[0, 1], normal_x, normal_y)
+    high = low
+    for k in range(1, 4):
+        at = dot(corners[k, 0], corners[k, 1], normal_x, normal_y)
+        low = wp.min(low, at)
+        high = wp.max(high, at)
+    return low, high
+
+
+@wp.func
+def _middle(corners: Corners, axis: int):
+    """Mean of a coordinate of four corners [m]."""
+    return (corners[0, axis] + corners[1, axis] + corners[2, axis] + corners[3, axis]) / wp.float64(4.0)
+
+
 @wp.func(inline=COLD)
-def contact(world: Any, w: int, a: int, b: int, dt: Any):
+def contact(world: Any, w: int, a: int, b: int, dt: wp.float64):
+    """Return (intersecting, will_intersect, push x, push y [m]) of two vehicles or objects.
+
+    Operation by operation as in highway-env: a push parts two vehicles to a gap of exactly zero, and in the next frame
+    rounding decides whether they still touch.
+    """
+    zero = wp.float64(0.0)
+    intersecting = bool(True)
+    will_intersect = bool(True)
+    corners_a = _corners(world, w, a)
+    corners_b = _corners(world, w, b)
+    moved_x = (world.cars[w, a].speed * world.cars[w, a].cos_heading) * dt - (
+        world.cars[w, b].speed * world.cars[w, b].cos_heading
+    ) * dt
+    moved_y = (world.cars[w, a].speed * world.cars[w, a].sin_heading) * dt - (
+        world.cars[w, b].speed * world.cars[w, b].sin_heading
+    ) * dt
+    between_x = _middle(corners_a, 0) - _middle(corners_b, 0)
+    between_y = _middle(corners_a, 1) - _middle(corners_b, 1)
+    smallest = wp.float64(wp.inf)
+    push_x = zero
+    push_y = zero
+    for polygon in range(2):
+        for k in range(4):
+            after = (k + 1) % 4
+            normal_x = corners_a[k, 1] - corners_a[after, 1]
+            normal_y = corners_a[after, 0] - corners_a[k, 0]
+            if polygon == 1:
+                normal_x = corners_b[k, 1] - corners_b[after, 1]
+                normal_y = corners_b[after, 0] - corners_b[k, 0]
+            size = wp.sqrt(dot(normal_x, normal_y, normal_x, normal_y))
+            normal_x = normal_x / size
+            normal_y = normal_y / size
+            low_a, high_a = _extent(corners_a, normal_x, normal_y)
+            low_b, high_b = _extent(corners_b, normal_x, normal_y)
+            if _interval_gap(low_a, high_a, low_b, high_b) > zero:
+                intersecting = False
+            shift = dot(normal_x, normal_y, moved_x, moved_y)
+            if shift < zero:
+                low_a = low_a + shift
+            else:
+                high_a = high_a + shift
+            gap = _interval_gap(low_a, high_a, low_b, high_b)
+            if gap > zero:
+                will_intersect = False
+            if not intersecting and not will_intersect:
+                break
+            if wp.abs(gap) < smallest:
+                smallest = wp.abs(gap)
+                push_x = normal_x
+                push_y = normal_y
+                if not dot(between_x, between_y, normal_x, normal_y) > zero:
+                    push_x = -push_x
+                    push_y = -push_y
+    return intersecting, will_intersect, smallest * push_x, smallest * push_y
+
+
+@wp.func(inline=COLD)
+def contact(world: Any, w: int, a: int, b: int, dt: wp.float32):  # noqa: F811 - Warp picks the overload by type
     """Return (intersecting, will_intersect, push x, push y [m]) of two vehicles or objects.
 
     The separating axes are the two of each rectangle; each is tried in both directions because the stretched interval
-    is not symmetric. A push parts two vehicles to a gap of exactly zero, where rounding decides: positions are
-    projected before they are subtracted, as in highway-env, which gives its very answer for vehicles along an axis.
+    is not symmetric.
     """
     zero = type(dt)(0.0)
     intersecting = bool(True)
@@ -121,7 +218,7 @@ def collide_pair(world: Any, w: int, first: int, second: int, dt: Any):
     distance_x = world.cars[w, second].x - world.cars[w, first].x
     distance_y = world.cars[w, second].y - world.cars[w, first].y
     reach = type(dt)(VEHICLE_DIAGONAL) + world.cars[w, first].speed * dt
-    if wp.sqrt(distance_x * distance_x + distance_y * distance_y) > reach:
+    if wp.sqrt(dot(distance_x, distance_y, distance_x, distance_y)) > reach:
         return
     intersecting, will_intersect, x, y = contact(world, w, first, second, dt)
     if will_intersect:
@@ -149,7 +246,7 @@ def _collide_with_object(world: Any, w: int, v: int, thing: int, dt: Any):
     if wp.abs(distance_x * cos_h + distance_y * sin_h) > near + half * length:
         return
     reach = half * (type(dt)(VEHICLE_DIAGONAL) + wp.sqrt(length * length + width * width)) + world.cars[w, v].speed * dt
-    if wp.sqrt(distance_x * distance_x + distance_y * distance_y) > reach:
+    if wp.sqrt(dot(distance_x, distance_y, distance_x, distance_y)) > reach:
         return
     intersecting, will_intersect, x, y = contact(world, w, v, thing, dt)
     if world.cars[w, thing].kind == Kind.LANDMARK:

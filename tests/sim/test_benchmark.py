@@ -7,6 +7,7 @@ import pytest
 
 from sim import benchmark
 from sim.benchmark import Config, Timing
+from sim.benchmark_report import as_markdown
 
 
 class Metronome:
@@ -49,7 +50,7 @@ def test_the_fastest_setting_is_used(monkeypatch):
 def test_a_rival_that_is_not_installed_is_named_with_the_extra(monkeypatch):
     monkeypatch.setitem(sys.modules, "envpool", None)
     (timing,) = benchmark.measure("highway-v0", Config(rivals=("envpool",), repeats=1))
-    table = benchmark.as_markdown({"highway-v0": [timing]})
+    table = as_markdown({"highway-v0": [timing]})
     assert "| highway-v0 | - | - |" in table
     assert "* highway-v0: envpool: not installed (extra `peers`" in table
 
@@ -59,7 +60,7 @@ def test_the_table_shows_medians_ranges_and_ratios():
     theirs = Timing("envpool", "64 worlds", [50_000.0, 50_000.0, 40_000.0])
     real = Timing("highway-env", "1 process", [50.0, 50.0, 60.0])
     one = Timing(benchmark.ONE_WORLD, "1 world", [5_000.0, 6_000.0, 6_000.0])
-    table = benchmark.as_markdown({"highway-fast-v0": [ours, theirs, real, one], "merge-v0": [ours]}).splitlines()
+    table = as_markdown({"highway-fast-v0": [ours, theirs, real, one], "merge-v0": [ours]}).splitlines()
     cells = ["highway-fast-v0", "240,000", "50,000", "5.00x (4.00 to 6.00)", "50.0", "4,000x (4,000 to 5,000)"]
     cells += ["6,000", "100x (100 to 120)", "3,196"]
     assert table[2] == f"| {' | '.join(cells)} |"
