@@ -13,6 +13,7 @@ from sim.scenarios.intersection import MOST_TRAFFIC
 from sim.scenarios.intersection_road import junction
 from sim.world import Kind
 from tests.sim.engine.twins import assert_same, network_twin
+from tests.sim.scenarios.beside import assert_equal, assert_same_defaults
 
 IDS = tuple(f"intersection-{name}" for name in ("v0", "v1", "v2", "multi-agent-v0", "multi-agent-v1", "multi-agent-v2"))
 BEHAVIOR = "highway_env.vehicle.behavior."
@@ -50,11 +51,7 @@ def test_the_road_is_the_same_to_the_last_bit():
 @pytest.mark.parametrize("env_id", IDS)
 def test_the_default_configs_are_the_same(env_id):
     with fresh_classes():
-        real = dict(make_real(env_id).unwrapped.config)
-    assert real.pop("offscreen_rendering") is True  # filled in by its constructor
-    ours = dict(sim.make_vec(env_id).config)
-    assert ours.pop("offscreen_rendering") is None
-    assert ours == real
+        assert_same_defaults(env_id)
 
 
 @pytest.mark.parametrize(("env_id", "config"), [(IDS[0], {}), (IDS[1], {}), (IDS[5], {}), (full("v0"), CONFIGS[0][1])])
@@ -81,12 +78,6 @@ def test_whole_episodes_are_the_same(env_id, device):
 @pytest.mark.parametrize(("name", "config"), CONFIGS)
 def test_whole_episodes_of_varied_configs_are_the_same(name, config, device):
     assert_equal(compare(full(name), config, [300, 301], device=str(device)))
-
-
-def assert_equal(result):
-    assert result.differences == {}
-    assert result.info_differences == {}
-    assert result.resets_equal == len(result.case.seeds)
 
 
 def test_the_stream_goes_on_after_the_last_step(device):

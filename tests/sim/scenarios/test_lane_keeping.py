@@ -7,6 +7,7 @@ from sim.evaluation.conformance import compare
 from sim.evaluation.oracle import make_real
 from sim.scenarios import SCENARIOS
 from tests.sim.engine.twins import assert_same, network_twin
+from tests.sim.scenarios.beside import assert_equal
 
 ID = "lane-keeping-v0"
 KINEMATICS = {"type": "Kinematics", "features": ["x", "y", "vx", "vy", "lat_off"]}
@@ -54,12 +55,6 @@ def test_whole_episodes_are_the_same(style, device):
 @pytest.mark.parametrize("config", CONFIGS)
 def test_whole_episodes_of_varied_configs_are_the_same(config, device):
     assert_equal(compare(ID, config, [7], device=str(device)))
-
-
-def assert_equal(result):
-    assert result.differences == {}
-    assert result.info_differences == {}
-    assert result.resets_equal == len(result.case.seeds)
 
 
 def test_the_winding_lane_is_asked_for_once_the_straight_one_is_left(device):

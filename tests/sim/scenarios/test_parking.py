@@ -9,6 +9,7 @@ from sim.evaluation.oracle import make_real
 from sim.scenarios import SCENARIOS
 from sim.world import Kind
 from tests.sim.engine.twins import assert_same, network_twin
+from tests.sim.scenarios.beside import assert_equal, assert_same_defaults
 
 IDS = [env_id for env_id in SCENARIOS if env_id.startswith("parking")]
 KINEMATICS = {"type": "Kinematics", "features": ["x", "y", "vx", "vy", "cos_h"], "vehicles_count": 6}
@@ -44,11 +45,7 @@ def test_the_road_is_the_same_to_the_last_bit():
 
 @pytest.mark.parametrize("env_id", IDS)
 def test_the_default_configs_are_the_same(env_id):
-    real = dict(make_real(env_id).unwrapped.config)
-    assert real.pop("offscreen_rendering") is True  # filled in by its constructor
-    ours = dict(sim.make_vec(env_id).config)
-    assert ours.pop("offscreen_rendering") is None
-    assert ours == real
+    assert_same_defaults(env_id)
 
 
 @pytest.mark.parametrize(("env_id", "config"), [*((env_id, {}) for env_id in IDS), *CONFIGS])
@@ -104,12 +101,6 @@ def test_each_agent_tells_its_own_success(device):
     assert success.shape == (8, 3)
     assert success.any()
     assert not success.all()
-
-
-def assert_equal(result):
-    assert result.differences == {}
-    assert result.info_differences == {}
-    assert result.resets_equal == len(result.case.seeds)
 
 
 def test_highway_env_too_takes_no_more_than_seven_egos():

@@ -7,6 +7,7 @@ from sim.evaluation.conformance import compare
 from sim.evaluation.oracle import make_real
 from sim.scenarios import SCENARIOS
 from tests.sim.engine.twins import assert_same, network_twin
+from tests.sim.scenarios.beside import assert_equal, assert_same_defaults
 
 IDS = [env_id for env_id in SCENARIOS if env_id.startswith("racetrack")]
 KINEMATICS = {"type": "Kinematics", "features": ["x", "y", "vx", "vy", "heading", "lat_off"], "vehicles_count": 6}
@@ -46,11 +47,7 @@ def test_the_road_is_the_same_to_the_last_bit(env_id, config):
 
 @pytest.mark.parametrize("env_id", IDS)
 def test_the_default_configs_are_the_same(env_id):
-    real = dict(make_real(env_id).unwrapped.config)
-    assert real.pop("offscreen_rendering") is True  # filled in by its constructor
-    ours = dict(sim.make_vec(env_id).config)
-    assert ours.pop("offscreen_rendering") is None
-    assert ours == real
+    assert_same_defaults(env_id)
 
 
 @pytest.mark.parametrize(("env_id", "config"), [*((env_id, {}) for env_id in IDS), *(case[:2] for case in CONFIGS)])
@@ -73,12 +70,6 @@ def test_episodes_are_the_same(env_id, device):
 @pytest.mark.parametrize(("env_id", "config", "style", "most"), CONFIGS)
 def test_episodes_of_varied_configs_are_the_same(env_id, config, style, most, device):
     assert_equal(compare(env_id, config, [1, 2], device=str(device), style=style, most=most))
-
-
-def assert_equal(result):
-    assert result.differences == {}
-    assert result.info_differences == {}
-    assert result.resets_equal == len(result.case.seeds)
 
 
 def test_an_oval_of_length_0_draws_one_from_100_to_200_m():

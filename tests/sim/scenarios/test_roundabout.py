@@ -10,6 +10,7 @@ from sim.evaluation.conformance import Case, compare, compare_all, our_episodes
 from sim.evaluation.oracle import make_real
 from sim.scenarios.roundabout_roads import generic_roundabout, roundabout
 from tests.sim.engine.twins import assert_same, network_twin
+from tests.sim.scenarios.beside import assert_equal, assert_same_defaults
 
 IDS = ("roundabout-v0", "roundabout-v1", "roundabout-generic-v0", "roundabout-generic-v1")
 BEHAVIOR = "highway_env.vehicle.behavior."
@@ -55,11 +56,7 @@ def assert_same_road(ours, real):
 
 @pytest.mark.parametrize("env_id", IDS)
 def test_the_default_configs_are_the_same(env_id):
-    real = dict(make_real(env_id).unwrapped.config)
-    assert real.pop("offscreen_rendering") is True  # filled in by its constructor
-    ours = dict(sim.make_vec(env_id).config)
-    assert ours.pop("offscreen_rendering") is None
-    assert ours == real
+    assert_same_defaults(env_id)
 
 
 @pytest.mark.parametrize(("env_id", "config"), [*((env_id, {}) for env_id in IDS), *CONFIGS])
@@ -83,12 +80,6 @@ def test_whole_episodes_are_the_same(env_id, device):
 @pytest.mark.parametrize(("env_id", "config"), CONFIGS)
 def test_whole_episodes_of_varied_configs_are_the_same(env_id, config, device):
     assert_equal(compare(env_id, config, [20], device=str(device)))
-
-
-def assert_equal(result):
-    assert result.differences == {}
-    assert result.info_differences == {}
-    assert result.resets_equal == len(result.case.seeds)
 
 
 @pytest.mark.parametrize(
