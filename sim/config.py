@@ -61,7 +61,8 @@ def complete(env_id: str, changes: dict[str, Any] | None) -> dict[str, Any]:
             default's, or one that no scene can be built from.
     """
     family = scenario(env_id)
-    defaults = COMMON | family.defaults()
+    variant = {"neighbour_vehicles_connected_lanes": True} if family.connected else {}
+    defaults = COMMON | family.defaults() | variant
     config = copy.deepcopy(defaults)
     changes = {} if changes is None else changes
     if not isinstance(changes, dict):

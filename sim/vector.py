@@ -219,8 +219,19 @@ class VectorEnv(gymnasium.vector.VectorEnv):
             self.world.rng[mask] = rows
         self.has_reset = True
         self._reset(mask)
+        self._require_room()
         self._pending &= ~mask
         return mapped(copied, self._observation), self._info()
+
+    def _require_room(self) -> None:
+        """Raise RuntimeError if the scenario has placed more than a world holds, now or in an episode begun before."""
+        missed = int(self.world.missed.max())
+        if missed:
+            slots = self.world.buffers["cars"].shape[1]
+            raise RuntimeError(
+                f"the scenario of {self.id} placed {slots + missed} things in a world that has {slots} slots; "
+                "raise Sizes.vehicles, which its sizes() returns"
+            )
 
     def _seeds(self, seed: int | Sequence[int]) -> list[int]:
         if isinstance(seed, (bool, str)) or not isinstance(seed, (int, np.integer, Iterable)):
@@ -286,6 +297,8 @@ class VectorEnv(gymnasium.vector.VectorEnv):
         if self.scenario.max_episode_steps is not None:
             truncated |= self.world.steps >= self.scenario.max_episode_steps * self.frames_per_step
         info = self._info(actions)
+        if self.autoreset_mode is AutoresetMode.DISABLED:
+            return mapped(copied, self._observation), reward, terminated, truncated, info
         done = ended | truncated
         if self.autoreset_mode is AutoresetMode.SAME_STEP:
             final, last = mapped(copied, self._observation), info
@@ -295,15 +308,14 @@ class VectorEnv(gymnasium.vector.VectorEnv):
             observation = mapped(copied, self._observation)
             info |= {"final_obs": final, "_final_obs": done, "final_info": dict(last), "_final_info": done}
             return observation, reward, terminated, truncated, info
-        if self.autoreset_mode is AutoresetMode.NEXT_STEP:
-            begun = self._pending.clone()
-            if bool(begun.any()):
-                self._reset(begun)
-                reward[begun] = 0.0
-                terminated[begun] = False
-                truncated[begun] = False
-                info = self._info(actions)
-            self._pending.copy_(done & ~begun)
+        begun = self._pending.clone()
+        if bool(begun.any()):
+            self._reset(begun)
+            reward[begun] = 0.0
+            terminated[begun] = False
+            truncated[begun] = False
+            info = self._info(actions)
+        self._pending.copy_(done & ~begun)
         return mapped(copied, self._observation), reward, terminated, truncated, info
 
     def _info(self, actions: torch.Tensor | None = None) -> Info:

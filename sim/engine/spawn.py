@@ -44,6 +44,7 @@ def clear_world(world: Any, w: int):
         world.cars[w, v].kind = 0
     world.rows[w].count = 0
     world.rows[w].objects = 0
+    world.rows[w].missed = 0
     world.rows[w].time = wp.float64(0.0)
     world.rows[w].steps = 0
 
@@ -59,8 +60,14 @@ def place(
     heading: wp.float64,
     speed: wp.float64,
 ):
-    """Append a vehicle at a pose [m, rad] and speed [m/s] and return its slot; all else as its class constructs it."""
+    """Append a vehicle at a pose [m, rad] and speed [m/s] and return its slot; all else as its class constructs it.
+
+    In a full world it takes the last slot and counts as missed, which `VectorEnv.reset` reports.
+    """
     v = world.rows[w].count
+    if v == world.cars.shape[1]:
+        v = v - 1
+        world.rows[w].missed = world.rows[w].missed + 1
     world.rows[w].count = v + 1
     zero = type(world.cars[w, v].x)(0.0)
     world.cars[w, v].x = type(zero)(x)

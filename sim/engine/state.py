@@ -86,6 +86,7 @@ ROW: Fields = {
     "steps": wp.int32,  # frames since the reset
     "count": wp.int32,  # things in use: first the vehicles, then the objects, both in highway-env's list order
     "objects": wp.int32,  # how many of them are objects
+    "missed": wp.int32,  # things that a scenario placed beyond the slots of a world, `Sizes.vehicles`
     "tracked_lane": wp.int32,  # lane that lane-keeping asks for, flat number
 }
 # Arrays of their own: name: (axes, type).

@@ -58,6 +58,14 @@ def speed_limits(world: Any, model: Any, w: int, v: int):
 
 
 @wp.func
+def on_own_lane(lanes: Any, world: Any, w: int, v: int):
+    """`on_road`: is a vehicle on the lane it is counted to; and its coordinates (s, lateral) [m] there."""
+    on = world.cars[w, v].lane
+    s, lateral = lane.local_coordinates(lanes, on, world.cars[w, v].x, world.cars[w, v].y)
+    return lane.on_lane(lanes, on, s, lateral, type(s)(0.0)), s, lateral
+
+
+@wp.func
 def clip_action(world: Any, model: Any, w: int, v: int):
     """Apply the crash and speed rules to a vehicle's commands.
 

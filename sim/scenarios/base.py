@@ -61,6 +61,10 @@ class Scenario(ABC):
     spawn_kernel: ClassVar[Any]
     judge_kernel: ClassVar[Any]
     after_kernel: ClassVar[Any] = None  # runs after a step's observation
+    connected: bool = False  # is it the variant (mostly -v1) whose neighbours also count on the lanes before and after
+
+    def __init__(self, connected: bool = False) -> None:
+        self.connected = connected
 
     @abstractmethod
     def defaults(self) -> dict[str, Any]:

@@ -9,7 +9,6 @@ import numpy as np
 import torch
 import warp as wp
 
-from sim.engine import lanes as lane
 from sim.engine.network import Network
 from sim.engine.spawn import (
     DRAWN_SPEED,
@@ -20,6 +19,7 @@ from sim.engine.spawn import (
     snap_target_speed,
 )
 from sim.engine.state import Kind
+from sim.engine.vehicles import on_own_lane
 from sim.scenarios.base import Action, Mask, Scenario, Verdict, at_least, is_number, number_pair
 from sim.world import Sizes
 
@@ -103,8 +103,7 @@ def judge(lanes: Any, world: Any, model: Any, rules: Rules, mask: Mask, action: 
         return
     v = world.ego[w, 0]
     on = world.cars[w, v].lane
-    s, lateral = lane.local_coordinates(lanes, on, world.cars[w, v].x, world.cars[w, v].y)
-    on_road = lane.on_lane(lanes, on, s, lateral, type(s)(0.0))
+    on_road, s, lateral = on_own_lane(lanes, world, w, v)
     scored = on
     if world.cars[w, v].kind <= Kind.MDP:
         scored = world.cars[w, v].target_lane

@@ -26,6 +26,7 @@ from sim.engine.spawn import (
 )
 from sim.engine.state import Kind
 from sim.engine.step import run_frames
+from sim.engine.vehicles import on_own_lane
 from sim.scenarios.base import Action, Mask, Scenario, Verdict, at_least, is_number, number_pair
 from sim.scenarios.intersection_road import CORNERS, is_exit, junction
 from sim.world import Sizes
@@ -265,8 +266,7 @@ def judge(lanes: Any, world: Any, model: Any, rules: Rules, mask: Mask, action: 
     for agent in range(rules.egos):
         v = world.ego[w, agent]
         on = world.cars[w, v].lane
-        s, lateral = lane.local_coordinates(lanes, on, world.cars[w, v].x, world.cars[w, v].y)
-        on_road = lane.on_lane(lanes, on, s, lateral, type(s)(0.0))
+        on_road, s, lateral = on_own_lane(lanes, world, w, v)
         there = rules.exits[lanes.lanes[on].edge] != 0 and s >= type(s)(ARRIVED_DISTANCE)
         share = (wp.float64(world.cars[w, v].speed) - rules.speed_low) / (rules.speed_high - rules.speed_low)
         share = wp.clamp(share, zero, one)
@@ -326,8 +326,7 @@ class Intersection(Scenario):
         per_agent: bool = False,
     ) -> None:
         self.changes: dict[str, Any] = CONTINUOUS if continuous else MULTI_AGENT if multi_agent else {}
-        if connected:
-            self.changes = self.changes | {"neighbour_vehicles_connected_lanes": True}
+        super().__init__(connected)
         self.per_agent = per_agent
 
     def defaults(self) -> dict[str, Any]:

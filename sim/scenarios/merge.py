@@ -215,12 +215,9 @@ class Merge(Scenario):
     spawn_kernel = spawn
     judge_kernel = judge
 
-    def __init__(self, connected: bool) -> None:
-        self.connected = connected
-
     def defaults(self) -> dict[str, Any]:
         """Return the keys this family adds to the common config."""
-        return DEFAULTS | ({"neighbour_vehicles_connected_lanes": True} if self.connected else {})
+        return DEFAULTS
 
     def check(self, config: dict[str, Any]) -> None:
         """Raise ValueError for a value from which no scene or no reward can be computed."""

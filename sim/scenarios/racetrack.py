@@ -15,7 +15,7 @@ from sim.engine import random
 from sim.engine.network import Network
 from sim.engine.spawn import begin_episode, clear_world, place_object, place_on_lane
 from sim.engine.state import Kind
-from sim.engine.vehicles import OBJECT_SIZE
+from sim.engine.vehicles import OBJECT_SIZE, on_own_lane
 from sim.scenarios.base import Action, Mask, Scenario, Verdict, at_least, is_number
 from sim.scenarios.racetrack_roads import racetrack, racetrack_large, racetrack_oval
 from sim.world import Sizes
@@ -147,9 +147,7 @@ def judge(lanes: Any, world: Any, model: Any, rules: Rules, mask: Mask, action: 
     if not mask[w]:
         return
     v = world.ego[w, 0]
-    on = world.cars[w, v].lane
-    s, lateral = lane.local_coordinates(lanes, on, world.cars[w, v].x, world.cars[w, v].y)
-    on_road = lane.on_lane(lanes, on, s, lateral, type(s)(0.0))
+    on_road, s, lateral = on_own_lane(lanes, world, w, v)
     zero = wp.float64(0.0)
     one = wp.float64(1.0)
     beside = wp.float64(lateral)
@@ -181,12 +179,9 @@ class Racetrack(Scenario):
     spawn_kernel = spawn
     judge_kernel = judge
 
-    def __init__(self, connected: bool = False) -> None:
-        self.connected = connected
-
     def defaults(self) -> dict[str, Any]:
         """Return the keys this family adds to the common config."""
-        return DEFAULTS | ({"neighbour_vehicles_connected_lanes": True} if self.connected else {})
+        return DEFAULTS
 
     def check(self, config: dict[str, Any]) -> None:
         """Raise ValueError for a value no scene can be built from."""

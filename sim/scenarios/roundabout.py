@@ -16,6 +16,7 @@ from sim.engine.drivers import speed_index
 from sim.engine.network import Network
 from sim.engine.spawn import begin_episode, clear_world, place_ego, place_on_lane, plan_route, randomize_behavior
 from sim.engine.state import Kind
+from sim.engine.vehicles import on_own_lane
 from sim.scenarios.base import Action, Mask, Scenario, Verdict, at_least, is_number
 from sim.scenarios.roundabout_roads import generic_roundabout, roundabout
 from sim.world import Sizes
@@ -185,11 +186,10 @@ def judge(lanes: Any, world: Any, model: Any, rules: Rules, mask: Mask, action: 
     if not mask[w]:
         return
     v = world.ego[w, 0]
-    on = world.cars[w, v].lane
-    s, lateral = lane.local_coordinates(lanes, on, world.cars[w, v].x, world.cars[w, v].y)
     zero = wp.float64(0.0)
     one = wp.float64(1.0)
-    kept = wp.where(lane.on_lane(lanes, on, s, lateral, type(s)(0.0)), one, zero)
+    on_road, s, lateral = on_own_lane(lanes, world, w, v)
+    kept = wp.where(on_road, one, zero)
     crashed = wp.where(world.cars[w, v].crashed, one, zero)
     fast = default_speed_index(wp.float64(world.cars[w, v].speed))
     if rules.ego_kind == Kind.MDP:
@@ -226,12 +226,9 @@ class Roundabout(Scenario):
     spawn_kernel = spawn
     judge_kernel = judge
 
-    def __init__(self, connected: bool) -> None:
-        self.connected = connected
-
     def defaults(self) -> dict[str, Any]:
         """Return the keys this family adds to the common config."""
-        return DEFAULTS | ({"neighbour_vehicles_connected_lanes": True} if self.connected else {})
+        return DEFAULTS
 
     def check(self, config: dict[str, Any]) -> None:
         """Raise ValueError for a value no scene can be built from."""

@@ -15,6 +15,7 @@ from sim.engine.lanes import DEFAULT_WIDTH, CircularLane, LineType, StraightLane
 from sim.engine.network import Network
 from sim.engine.spawn import begin_episode, clear_world, place_ego, place_on_lane, plan_route, randomize_behavior
 from sim.engine.state import Kind
+from sim.engine.vehicles import on_own_lane
 from sim.scenarios.base import Action, Mask, Scenario, Verdict, is_number, number_pair
 from sim.world import Sizes
 
@@ -113,10 +114,10 @@ def judge(lanes: Any, world: Any, model: Any, rules: Rules, mask: Mask, action: 
         return
     v = world.ego[w, 0]
     on = world.cars[w, v].lane
-    s, lateral = lane.local_coordinates(lanes, on, world.cars[w, v].x, world.cars[w, v].y)
     zero = wp.float64(0.0)
     one = wp.float64(1.0)
-    kept = wp.where(lane.on_lane(lanes, on, s, lateral, type(s)(0.0)), one, zero)
+    on_road, s, lateral = on_own_lane(lanes, world, w, v)
+    kept = wp.where(on_road, one, zero)
     crashed = wp.where(world.cars[w, v].crashed, one, zero)
     side = wp.float64(lanes.lanes[on].index) / wp.float64(wp.max(lanes.edges[lanes.lanes[on].edge].count - 1, 1))
     speed = wp.float64(world.cars[w, v].speed)
@@ -144,12 +145,9 @@ class UTurn(Scenario):
     spawn_kernel = spawn
     judge_kernel = judge
 
-    def __init__(self, connected: bool) -> None:
-        self.connected = connected
-
     def defaults(self) -> dict[str, Any]:
         """Return the keys this family adds to the common config."""
-        return DEFAULTS | ({"neighbour_vehicles_connected_lanes": True} if self.connected else {})
+        return DEFAULTS
 
     def check(self, config: dict[str, Any]) -> None:
         """Raise ValueError for a value no scene can be built from."""

@@ -1,6 +1,7 @@
 """Scenarios of one's own: the README's closed lane beside one written for highway-env, the page's bend, bad input."""
 
 import copy
+import dataclasses
 import re
 import sys
 from pathlib import Path
@@ -291,3 +292,15 @@ def test_every_family_fills_the_struct_of_its_kernels():
         assert isinstance(family, Scenario)
         annotated = next(one.type for one in family.spawn_kernel.adj.args if one.label == "rules")
         assert annotated is family.parameters, env_id
+
+
+def test_a_world_too_small_for_its_scene_is_an_error_that_says_how_much_it_needs(closed_lane):
+    class Crowded(closed_lane.ClosedLane):
+        def sizes(self, config: dict[str, Any], network: Any) -> Any:
+            whole = super().sizes(config, network)
+            return dataclasses.replace(whole, vehicles=whole.vehicles - 3)
+
+    sim.register("crowded-v0", Crowded())
+    needed = sim.make_vec(ID, num_envs=2).world.buffers["cars"].shape[1]
+    with pytest.raises(RuntimeError, match=f"placed {needed} things in a world that has {needed - 3} slots"):
+        sim.make_vec("crowded-v0", num_envs=2).reset(seed=0)
