@@ -73,7 +73,8 @@ def row(name: str, results: dict[str, dict]) -> str:
             f"{scale * figures[key]['value']:{form}}" if figures[key] else "-" for key, (scale, form) in COLUMNS.items()
         ]
         low, high = figures["return"]["ci95"]
-        cells.append(f"{shown[0]} ({low:.2f} to {high:.2f}) | {shown[1]} | {shown[2]}")
+        interval = "" if low is None else f" ({low:.2f} to {high:.2f})"
+        cells.append(f"{shown[0]}{interval} | {shown[1]} | {shown[2]}")
     return f"| {' | '.join(cells)} |"
 
 
