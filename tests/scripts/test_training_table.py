@@ -13,7 +13,7 @@ def test_it_trains_judges_and_goes_on_where_it_stopped(tmp_path, capsys):
     run = tmp_path / "lane-keeping-v0"
     first = capsys.readouterr().out
     value = json.loads((run / "trained.json").read_text())["return"]["value"]
-    assert f"| lane-keeping-v0 | {value:.2f} (" in first
+    assert f"| lane-keeping-v0 | {value:.2f} |" in first
 
     (run / "random.json").unlink()
     trained = (run / "policy.safetensors").stat().st_mtime_ns
