@@ -44,6 +44,7 @@ def clear_world(world: Any, w: int):
         world.cars[w, v].kind = 0
     world.rows[w].count = 0
     world.rows[w].objects = 0
+    world.rows[w].placed = 0
     world.rows[w].missed = 0
     world.rows[w].time = wp.float64(0.0)
     world.rows[w].steps = 0
@@ -69,6 +70,8 @@ def place(
         v = v - 1
         world.rows[w].missed = world.rows[w].missed + 1
     world.rows[w].count = v + 1
+    world.cars[w, v].number = world.rows[w].placed
+    world.rows[w].placed = world.rows[w].placed + 1
     zero = type(world.cars[w, v].x)(0.0)
     world.cars[w, v].x = type(zero)(x)
     world.cars[w, v].y = type(zero)(y)

@@ -77,6 +77,7 @@ CAR: Fields = {
     "rank": wp.int32,  # place in `order`
     "route_head": wp.int32,  # first route step not yet done
     "route_size": wp.int32,  # steps of the route, 0 none
+    "number": wp.int32,  # how many things were placed before it in the episode: its name, while slots move up
     "length": REAL,  # [m]
     "width": REAL,  # [m]
 }
@@ -86,6 +87,7 @@ ROW: Fields = {
     "steps": wp.int32,  # frames since the reset
     "count": wp.int32,  # things in use: first the vehicles, then the objects, both in highway-env's list order
     "objects": wp.int32,  # how many of them are objects
+    "placed": wp.int32,  # things placed since the reset
     "missed": wp.int32,  # things that a scenario placed beyond the slots of a world, `Sizes.vehicles`
     "tracked_lane": wp.int32,  # lane that lane-keeping asks for, flat number
 }
@@ -138,6 +140,7 @@ LANE: Fields = {
     "dx": REAL,  # unit vector of the chord
     "dy": REAL,
     "heading": REAL,  # of the chord [rad]
+    "number": wp.int32,  # how many things were placed before it in the episode: its name, while slots move up
     "length": REAL,  # [m]
     "width": REAL,  # [m]
     "speed_limit": REAL,  # [m/s]
