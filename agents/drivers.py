@@ -10,9 +10,16 @@ from pathlib import Path
 from agents.checkpoint import load_config, load_policy
 from agents.sb3 import ALGORITHMS, Sb3Driver
 from planning.rule_based import IdmDriver
-from sim.evaluation.driver import Driver, DriverSpec, IdleDriver, RandomDriver
+from planning.search import SearchDriver, SearchSettings
+from sim.evaluation.driver import BlindDriver, ConstantDriver, Driver, DriverSpec, IdleDriver, RandomDriver
 
-BASELINES: dict[str, Callable[..., Driver]] = {"random": RandomDriver, "idle": IdleDriver, "idm": IdmDriver}
+BASELINES: dict[str, Callable[..., Driver]] = {
+    "random": RandomDriver,
+    "idle": IdleDriver,
+    "idm": IdmDriver,
+    "blind": BlindDriver,
+    "search": SearchDriver,
+}
 
 
 def choose_driver(
@@ -22,7 +29,8 @@ def choose_driver(
 
     Args:
         run: a run folder; used when `name` is None.
-        name: "random", "idle", "idm" or the path of a zip that Stable-Baselines3 saved.
+        name: one of `BASELINES`; "constant:FASTER" or another action; "search:depth=8,beam=64" with any of
+            `SearchSettings`; or the path of a zip that Stable-Baselines3 saved.
         trust: the caller vouches for the zip: loading it runs the pickled code inside.
         sb3_algo: the algorithm that saved the zip.
 
@@ -30,10 +38,15 @@ def choose_driver(
     """
     if name is None:
         if run is None:
-            raise ValueError("nothing to drive: give a run folder, or --driver random|idle|idm|FILE.zip")
+            raise ValueError(f"nothing to drive: give a run folder, or --driver {'|'.join(BASELINES)}|FILE.zip")
         return DriverSpec(Path(run).name, load_policy, (str(run),))
     if name in BASELINES:
         return DriverSpec(name, BASELINES[name])
+    family, _, text = name.partition(":")
+    if text and family == "constant":
+        return DriverSpec(name, ConstantDriver, (text,))
+    if text and family == "search":
+        return DriverSpec(name, SearchDriver, (), search_options(text))
     if not name.endswith(".zip"):
         raise ValueError(f"unknown driver {name!r}; there are {', '.join(BASELINES)} and Stable-Baselines3 files *.zip")
     if not Path(name).is_file():
@@ -45,6 +58,19 @@ def choose_driver(
     if not zipfile.is_zipfile(name):
         raise ValueError(f"{name} is not a zip file")
     return DriverSpec(Path(name).name, Sb3Driver, (name, sb3_algo))
+
+
+def search_options(text: str) -> dict[str, int]:
+    """Returns the settings in "depth=8,beam=64"; ValueError, naming the known ones, if it says something else."""
+    found = {}
+    for part in text.split(","):
+        key, _, value = part.partition("=")
+        if key not in SearchSettings.__dataclass_fields__ or not value.isdecimal():
+            known = ", ".join(SearchSettings.__dataclass_fields__)
+            raise ValueError(f"search setting {part!r} must be one of {known}, as in search:depth=8,beam=64")
+        found[key] = int(value)
+    SearchSettings(**found)
+    return found
 
 
 def choose_environment(

@@ -1,12 +1,12 @@
-"""Judge a driver closed-loop over a fixed list of seeds, in our simulator or in the real highway-env.
+"""Judge a driver closed-loop: on a suite, with a report, or over a list of seeds, here or in the real highway-env.
 
+python scripts/evaluate.py runs/x --suite highway-core --out runs/x/judged
 python scripts/evaluate.py runs/x --simulator highway-env --episodes 200 --seed 1000 --json x.json
-python scripts/evaluate.py --driver idm --env highway-v0
 """
 
 import json
 import sys
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Annotated
 
@@ -15,17 +15,22 @@ import tyro
 
 import sim
 from agents.drivers import choose_driver, choose_environment
+from sim.evaluation.driver import DriverSpec
+from sim.evaluation.harness import Settings
+from sim.evaluation.judge import Options, headline, judge
 from sim.evaluation.runner import evaluate
+from sim.evaluation.suites import load_suite
 
 
 @dataclass(frozen=True)
 class Arguments:
-    """Judge a driver closed-loop over the seeds SEED .. SEED + EPISODES - 1."""
+    """Judge a driver closed-loop on a --suite, or over the seeds SEED .. SEED + EPISODES - 1."""
 
     run: Annotated[Path | None, tyro.conf.Positional] = None
     """A run folder of scripts/train.py: its policy, its environment."""
     driver: str | None = None
     """random, idle, idm or a Stable-Baselines3 FILE.zip, instead of the run's policy."""
+    options: tyro.conf.OmitArgPrefixes[Options] = field(default_factory=Options)
     simulator: str = "ours"
     """ours or highway-env."""
     episodes: int = 200
@@ -48,23 +53,34 @@ class Arguments:
     """The algorithm of the zip: ppo, dqn, a2c, sac, td3 or ddpg."""
 
 
+def judge_suite(spec: DriverSpec, arguments: Arguments) -> int:
+    """Drives a suite, prints the headline and returns the exit code."""
+    options, out = arguments.options, arguments.options.out
+    if out is None:
+        raise ValueError("--suite needs --out FOLDER for its report")
+    reference = choose_driver(name="search") if options.counterfactuals else None
+    settings = Settings(arguments.device, arguments.precision, options.batch_size, reference=reference)
+    weights = arguments.run / "policy.safetensors" if arguments.run and not arguments.driver else None
+    report = judge(spec, load_suite(options.suite), out, settings, weights, options, sys.stderr.isatty())
+    print(f"{headline(report)}\n\n{out}: report.html, report.json, traces; {report['run']['seconds']} s")
+    return 0 if report["n_run"] else 1
+
+
 def main(arguments: Arguments) -> int:
     """Runs the evaluation, prints its table and returns the exit code."""
     try:
-        if arguments.json and not arguments.json.absolute().parent.is_dir():
-            raise FileNotFoundError(f"--json: the folder {arguments.json.absolute().parent} does not exist")
-        if arguments.episodes < 1:
-            raise ValueError(f"--episodes must be at least 1, got {arguments.episodes}")
+        if arguments.json and not (folder := arguments.json.absolute().parent).is_dir():
+            raise FileNotFoundError(f"--json: the folder {folder} does not exist")
         if arguments.scenario:
             sim.load_scenarios(arguments.scenario)
         spec = choose_driver(arguments.run, arguments.driver, arguments.trust, arguments.sb3_algo)
+        if arguments.options.suite:
+            return judge_suite(spec, arguments)
         id, config = choose_environment(arguments.run, arguments.env, arguments.env_config)
-        seeds = range(arguments.seed, arguments.seed + arguments.episodes)
-        result = evaluate(
-            spec, id, config, seeds, arguments.simulator, arguments.device,
-            arguments.precision, arguments.processes, progress=sys.stderr.isatty(),
-        )  # fmt: skip
-    except (ValueError, TypeError, OSError) as error:
+        seeds, show = range(arguments.seed, arguments.seed + arguments.episodes), sys.stderr.isatty()
+        where = (arguments.simulator, arguments.device, arguments.precision, arguments.processes, show)
+        result = evaluate(spec, id, config, seeds, *where)
+    except (ValueError, TypeError, OSError, ModuleNotFoundError) as error:
         print(f"error: {error}", file=sys.stderr)
         return 2
     print(result.table())

@@ -2,36 +2,41 @@
 
 python scripts/replay.py runs/x --seed 7 --out x.mp4
 python scripts/replay.py --driver idm --env highway-v0 --save-trace idm.npz
-python scripts/replay.py idm.npz
+python scripts/replay.py judged --verify
+python scripts/replay.py judged --where at_fault_collision --out films --overlay ttc,seen
+python scripts/replay.py judged --case dense/17 --against other --from-worst min_ttc
 """
 
 import sys
-import time
 from dataclasses import dataclass
-from itertools import takewhile
 from pathlib import Path
 from typing import Annotated
 
 import torch
 import tyro
-from tqdm import tqdm
 
 import sim
-from agents.drivers import choose_driver, choose_environment
-from sim.recording import Trace, camera, frame_rate, make_envs, pictures, record_episode, replay
+from agents.drivers import BASELINES, choose_driver, choose_environment
+from sim.recording import Trace, make_envs, record_episode
+from sim.recording.folder import REPORT
+from sim.recording.show import Selection, Stage
 from sim.render import NoDisplayError
-from sim.video import check_video_path, write_video
+from sim.video import check_video_path
 
 
 @dataclass(frozen=True)
-class Arguments:
-    """Show or film an episode of a run folder, a trace (.npz) or a --driver."""
+class Arguments(Selection):
+    """Show or film an episode of a run folder, a trace (.npz), an evaluation folder or a --driver."""
 
     source: Annotated[Path | None, tyro.conf.Positional] = None
-    """A run folder of scripts/train.py, or a trace."""
+    """A run folder of scripts/train.py, a trace, or a folder that scripts/evaluate.py --suite wrote."""
     driver: str | None = None
     """random, idle, idm or a Stable-Baselines3 FILE.zip, instead of the run's policy."""
     seed: int = 0
+    verify: bool = False
+    """Show nothing; simulate again and compare every state hash."""
+    overlay: str | None = None
+    """What to draw too: any of ttc, rss, seen, with commas between."""
     out: Path | None = None
     """FILE.mp4 or FILE.gif; a window when left out."""
     env: str | None = None
@@ -43,7 +48,7 @@ class Arguments:
     speed: float = 1.0
     """Simulated seconds a second of watching."""
     save_trace: Path | None = None
-    """Where to write the episode as a trace (.npz)."""
+    """Where to write the episode as a trace (.npz), with the states of all frames."""
     device: str = "cpu"
     precision: str = "float32"
     trust: bool = False
@@ -52,41 +57,37 @@ class Arguments:
     """The algorithm of the zip: ppo, dqn, a2c, sac, td3 or ddpg."""
 
 
-def record(arguments: Arguments) -> Trace:
-    """Reads the trace, or drives the episode."""
-    if arguments.source and arguments.source.suffix == ".npz":
-        return Trace.load(arguments.source)
+def drive(arguments: Arguments) -> Trace:
+    """Drives the episode that is asked for."""
     spec = choose_driver(arguments.source, arguments.driver, arguments.trust, arguments.sb3_algo)
     id, config = choose_environment(arguments.source, arguments.env, arguments.env_config)
-    envs = make_envs(id, config, arguments.precision, arguments.device)
-    return record_episode(spec.build(arguments.device), envs, arguments.seed, spec.name)
+    envs, driver = make_envs(id, config, arguments.precision, arguments.device), spec.build(arguments.device)
+    return record_episode(driver, envs, arguments.seed, spec.name, full=arguments.save_trace is not None)
 
 
 def main(arguments: Arguments) -> int:
-    """Runs the replay and returns the exit code."""
+    """Shows, films or verifies what is asked for and returns the exit code: 1 where --verify finds something."""
+    source, out, device = arguments.source, arguments.out, arguments.device
     try:
-        if arguments.speed <= 0:
-            raise ValueError(f"--speed must be positive, got {arguments.speed}")
-        if arguments.out:
+        if arguments.out and not arguments.where:
             check_video_path(arguments.out)
         if arguments.scenario:
             sim.load_scenarios(arguments.scenario)
-        trace = record(arguments)
+        build = {name: choose_driver(name=name).build for name in BASELINES}
+        stage = Stage(
+            lambda case: build[case.driver](device) if case.driver in build else None,
+            device, arguments.overlay, arguments.speed, arguments.recorded,
+        )  # fmt: skip
+        if arguments.verify:
+            return 0 if stage.verify(source, print) else 1
+        if source and (source / REPORT).is_file():
+            print(stage.show_evaluation(source, arguments, out))
+            return 0
+        trace = Trace.load(source) if source and source.suffix == ".npz" else drive(arguments)
         if arguments.save_trace:
             trace.save(arguments.save_trace)
-        envs = make_envs(trace.case.id, trace.case.config, trace.case.precision, arguments.device)
-        sees_world = trace.case.sees == "world"
-        driver = choose_driver(name=trace.case.driver).build(arguments.device) if sees_world else None
-        renderer = camera(envs)
-        images, fps = pictures(renderer, replay(trace, envs, driver), frame_rate(envs))
-        fps *= arguments.speed
-        if arguments.out:
-            count = write_video(arguments.out, tqdm(images, unit="picture", disable=None), fps)
-            total = trace.rewards.sum()
-            print(f"{arguments.out}: {count} pictures, {len(trace.actions)} steps, return {total:.2f}")
-            return 0
-        for _ in takewhile(lambda _: renderer.show(), images):
-            time.sleep(1 / fps)
+        what = f"{len(trace.actions)} steps, return {trace.rewards.sum():.2f}"
+        print(stage.show(trace).present(out, what))
     except (ValueError, TypeError, OSError, NoDisplayError) as error:
         print(f"error: {error}", file=sys.stderr)
         return 2

@@ -79,6 +79,24 @@ class Hud:
     score_label: str = ""
 
 
+@dataclass(frozen=True)
+class Mark:
+    """A figure drawn over the things of a frame.
+
+    Attributes:
+        points: [n, 2] in the world [m]; n of 1 draws no figure but the label alone.
+        colour: of lines and letters.
+        closed: is it an outline; else a line. width: of the line [px]; 0 fills an outline.
+        label: written beside the first point.
+    """
+
+    points: np.ndarray
+    colour: Colour
+    closed: bool = True
+    width: int = 2
+    label: str = ""
+
+
 class NoDisplayError(RuntimeError):
     """A window was asked for where there is no display."""
 
@@ -111,8 +129,8 @@ class Renderer:
         self._frame = pygame.Surface(self.size)
         self._window: pygame.Surface | None = None
 
-    def draw(self, world: Any, index: int = 0, hud: Hud | None = None) -> np.ndarray:
-        """Returns world `index` as an image, uint8 [height, width, 3]."""
+    def draw(self, world: Any, index: int = 0, hud: Hud | None = None, marks: Sequence[Mark] = ()) -> np.ndarray:
+        """Returns world `index` as an image, uint8 [height, width, 3], with `marks` over its things."""
         names = ("x", "y", "heading", "length", "width", "acceleration", "kind", "crashed", "ego")
         state = {name: getattr(world, name)[index].cpu().numpy() for name in names}
         ego = int(state["ego"][0])
@@ -120,24 +138,29 @@ class Renderer:
         self._canvas.fill(GRASS)
         self._draw_road(state)
         self._draw_things(state)
+        for mark in marks:
+            self._draw_mark(mark)
         pygame.transform.smoothscale(self._canvas, self.size, self._frame)
+        for mark in marks:
+            self._label(mark)
         if hud is not None:
             self._draw_hud(hud)
         return np.ascontiguousarray(pygame.surfarray.array3d(self._frame).swapaxes(0, 1))
 
-    def show(self) -> bool:
-        """Shows the last frame in a window; returns False once a person closed it.
+    def show(self, image: np.ndarray | None = None) -> bool:
+        """Shows the last frame, or another image, in a window; returns False once a person closed it.
 
         Raises NoDisplayError where there is no display.
         """
+        frame = self._frame if image is None else pygame.surfarray.make_surface(image.swapaxes(0, 1))
         if self._window is None:
-            self._window = _open_window(self.size)
+            self._window = _open_window(frame.get_size())
         for event in pygame.event.get():
             key = event.key if event.type == pygame.KEYDOWN else None
             if event.type == pygame.QUIT or key in (pygame.K_ESCAPE, pygame.K_q):
                 self.close()
                 return False
-        self._window.blit(self._frame, (0, 0))
+        self._window.blit(frame, (0, 0))
         pygame.display.flip()
         return True
 
@@ -226,10 +249,30 @@ class Renderer:
             self._fill(HEADLIGHT, _placed(_box(0.3, 0.42, 2.3, 0.68 * side), position, heading))
             self._fill(tail, _placed(_box(0.22, 0.46, -2.36, 0.68 * side), position, heading))
 
-    def _draw_hud(self, hud: Hud) -> None:
-        """Figures along the upper edge with the title beside or under them; the actions along the lower edge."""
+    def _draw_mark(self, mark: Mark) -> None:
+        if len(mark.points) > 1:
+            points, width = self._pixels(mark.points).tolist(), mark.width * SUPERSAMPLING
+            if mark.closed and len(points) > 2:
+                pygame.draw.polygon(self._canvas, mark.colour, points, width)
+            else:
+                pygame.draw.lines(self._canvas, mark.colour, False, points, max(1, width))
+
+    def _label(self, mark: Mark) -> None:
+        if mark.label:
+            self._load_fonts()
+            x, y = self._pixels(mark.points[0]) / SUPERSAMPLING
+            width, height = self._fonts[20].size(mark.label)
+            place = (round(float(x) - width / 2), round(float(y) - height / 2))
+            self._panel(pygame.Rect(place[0] - 3, place[1] - 2, width + 6, height + 3))
+            self._write(mark.label, place, 20, mark.colour)
+
+    def _load_fonts(self) -> None:
         pygame.font.init()  # highway-env quits pygame, and its fonts, whenever one of its viewers is closed
         self._fonts = {size: pygame.font.Font(None, size) for size in (20, 24)}
+
+    def _draw_hud(self, hud: Hud) -> None:
+        """Figures along the upper edge with the title beside or under them; the actions along the lower edge."""
+        self._load_fonts()
         speed = None if hud.speed is None else ", ".join(f"{one:.1f}" for one in np.atleast_1d(hud.speed))
         figures = [
             ("t", hud.time, "{:.1f} s"),

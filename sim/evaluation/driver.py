@@ -1,4 +1,4 @@
-"""What a driver is, and the baselines that every table needs: random and idle."""
+"""What a driver is, and the baselines that every table needs: random, idle, and blind to all but the ego."""
 
 from __future__ import annotations
 
@@ -108,6 +108,59 @@ class IdleDriver:
 
     def act(self, observation: Any) -> Tensor:
         return self.actions.clone()
+
+
+class ConstantDriver:
+    """Takes the same action all the time, whoever is in the way.
+
+    Args:
+        action: the name of one of the id's meta-actions; FASTER, SLOWER and IDLE also stand for full acceleration, full
+            braking and nothing where the ego is steered directly.
+        device: where actions live.
+    """
+
+    sees: Sees = "features"
+
+    def __init__(self, action: str = "IDLE", device: str | torch.device = "cpu"):
+        self.action = action
+        self.device = torch.device(device)
+
+    def prepare(self, envs: Any, seeds: Sequence[int]) -> None:
+        """Looks the action up; ValueError if the id has none of that name."""
+        action = torch.as_tensor(constant_action(self.action, envs), device=self.device)
+        self.actions = action.expand(len(seeds), *action.shape)
+
+    def reset(self, mask: Tensor) -> None:
+        """Nothing to forget."""
+
+    def act(self, observation: Any) -> Tensor:
+        return self.actions.clone()
+
+
+class BlindDriver(ConstantDriver):
+    """Knows the ego and its road only, and drives it as fast as it is allowed to in its lane.
+
+    Whoever does not see the others has no better reason to do anything else; a suite on which this does well asks for
+    no perception, and says nothing about drivers.
+    """
+
+    def __init__(self, device: str | torch.device = "cpu"):
+        super().__init__("FASTER", device)
+
+
+def constant_action(name: str, envs: Any) -> np.ndarray:
+    """Returns the action of this name in an environment; ValueError, naming the known ones, if it has none."""
+    space, names = envs.single_action_space, action_names(envs.config)
+    action = idle_action(space, envs.config)
+    if names is not None and name in names:
+        return np.full_like(action, names.index(name))
+    straight = {"IDLE": 0.0, "FASTER": 1.0, "SLOWER": -1.0}
+    if names is None and name in straight:
+        config = envs.config["action"]
+        if isinstance(space, spaces.Box) and config.get("longitudinal", True):
+            action[0] = straight[name]
+        return action
+    raise ValueError(f"{envs.id} has no action {name!r}; there are {', '.join(names or straight)}")
 
 
 def action_names(config: dict) -> list[str] | None:

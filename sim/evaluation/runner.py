@@ -5,9 +5,10 @@ from __future__ import annotations
 import importlib.metadata
 import platform
 import time
-from collections.abc import Iterator, Sequence
+from collections.abc import Callable, Iterator, Sequence
 from concurrent.futures import ProcessPoolExecutor, as_completed
 from dataclasses import dataclass, field
+from functools import partial
 from multiprocessing import get_context
 from os import cpu_count
 from typing import Any
@@ -20,7 +21,7 @@ from tqdm import tqdm
 
 from sim.evaluation.driver import Driver, DriverSpec, prepare
 from sim.evaluation.highway_env import HighwayEnv
-from sim.evaluation.metrics import UNITS, EpisodeMetrics
+from sim.evaluation.metrics.steps import UNITS, EpisodeMetrics
 from sim.evaluation.statistics import Estimate, mean_interval, wilson_interval
 
 SIMULATORS = ("ours", "highway-env")
@@ -188,8 +189,13 @@ class EndlessError(RuntimeError):
         self.metrics, self.endless = metrics, endless.tolist()
 
 
-def run_batch(envs: Any, driver: Driver, seeds: Sequence[int]) -> dict[str, np.ndarray]:
+def run_batch(
+    envs: Any, driver: Driver, seeds: Sequence[int], recorder: Any = None, limit: int | None = None
+) -> dict[str, np.ndarray]:
     """Drives world i from `seeds[i]` to the end of its episode; returns the metrics, arrays [N] by name.
+
+    A `recorder` (`sim.evaluation.episodes.Recorder`) advances the worlds in place of `envs` and sees every frame. After
+    `limit` policy steps what has not ended is cut off; without a limit, `MAX_STEPS` of them raise EndlessError.
 
     `envs` does not reset by itself (Gymnasium's DISABLED mode); a world that has ended is masked until all have. Where
     an id rewards each agent (reward and terminated are [N, C]), the return is the sum over the agents of what each
@@ -202,16 +208,26 @@ def run_batch(envs: Any, driver: Driver, seeds: Sequence[int]) -> dict[str, np.n
     space = envs.single_action_space
     egos = len(space.spaces) if isinstance(space, spaces.Tuple) else 1
     metrics = EpisodeMetrics(envs.world, _roads(envs), egos)
-    for _ in range(MAX_STEPS):
-        observation, reward, terminated, truncated, info = envs.step(driver.act(observation))
+    advance = envs.step if recorder is None else recorder.step
+    if recorder is not None:
+        recorder.begin()
+    for _ in range(limit or MAX_STEPS):
+        begun = time.perf_counter()
+        actions = driver.act(observation)
+        seconds = time.perf_counter() - begun
+        observation, reward, terminated, truncated, info = advance(actions)
         reward, terminated = (value.reshape(len(seeds), -1) for value in (reward, terminated))
         earned = torch.where(alive, reward, torch.zeros_like(reward)).sum(1)
         success = info.get("is_success")
         success = None if success is None else success.reshape(len(seeds), -1).all(1)
         metrics.update(envs.world, earned, alive.any(1), success)
+        if recorder is not None:
+            recorder.judge(earned, alive.any(1), (terminated | ~alive).all(1), truncated, seconds)
         alive = alive & ~(terminated | truncated[:, None])
         if not alive.any():
             return metrics.finish()
+    if limit:
+        return metrics.finish()
     message = f"an episode of {envs.id} had not ended after {MAX_STEPS} policy steps"
     raise EndlessError(message, metrics.finish(), alive.any(1))
 
@@ -259,29 +275,39 @@ def _run_ours(
         for chunk in chunks:
             if len(chunk) != envs.num_envs:
                 envs = make(len(chunk))
-            for part, outcome in _run_or_split(make, envs, driver, chunk):
+            for part, outcome in run_or_split(make, envs, partial(_outcomes, driver), chunk):
                 outcomes.update(zip(part, outcome, strict=True))
                 bar.update(len(part))
     return outcomes, dict(envs.config)
 
 
-def _run_or_split(make: Any, envs: Any, driver: Driver, seeds: list[int]) -> Iterator[tuple[list[int], list[Outcome]]]:
-    """Yields (seeds, outcomes), halving a batch that raised until the episodes at fault stand alone."""
+def _outcomes(driver: Driver, envs: Any, seeds: list[int]) -> list[Outcome]:
+    """Drives a batch; episodes that did not end are errors."""
     try:
-        metrics = run_batch(envs, driver, seeds)
+        return _episodes_of(run_batch(envs, driver, seeds))
     except EndlessError as error:
         ended = zip(_episodes_of(error.metrics), error.endless, strict=True)
-        yield seeds, [_message(error) if endless else episode for episode, endless in ended]
-        return
+        return [_message(error) if endless else episode for episode, endless in ended]
+
+
+def run_or_split(
+    make: Callable[[int], Any], envs: Any, run: Callable[[Any, list[int]], list[Any]], seeds: list[int]
+) -> Iterator[tuple[list[int], list[Any]]]:
+    """Yields (seeds, what `run` returns), halving a batch that raised until the episodes at fault stand alone.
+
+    Theirs is the message of what was raised. `make` builds environments of another size.
+    """
+    try:
+        outcomes = run(envs, seeds)
     except Exception as error:  # Whatever a driver raises is that episode's error, not the evaluation's.
         if len(seeds) == 1:
             yield seeds, [_message(error)]
             return
         middle = len(seeds) // 2
         for half in (seeds[:middle], seeds[middle:]):
-            yield from _run_or_split(make, make(len(half)), driver, half)
+            yield from run_or_split(make, make(len(half)), run, half)
         return
-    yield seeds, _episodes_of(metrics)
+    yield seeds, outcomes
 
 
 def _run_highway_env(

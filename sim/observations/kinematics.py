@@ -276,7 +276,7 @@ class Kinematics(ObservationType):
         }
         self.space = spaces.Box(-np.inf, np.inf, shape=(self.rows, len(self.features)), dtype=np.float32)
 
-    def _scaling(self) -> tuple[list[int], list[float], list[float]]:
+    def scaling(self) -> tuple[list[int], list[float], list[float]]:
         """How each column is mapped to [-1, 1]: (0 not, 1 by low and high, 2 by the road's width), low, high."""
         ranges: dict[str, tuple[float, float] | None] = {
             "x": (-5.0 * MAX_SPEED, 5.0 * MAX_SPEED),  # m
@@ -300,7 +300,7 @@ class Kinematics(ObservationType):
         for name, flag in self.flags.items():
             setattr(options, name, int(bool(flag)))
         place = str(scene.device)
-        scaled, low, high = self._scaling()
+        scaled, low, high = self.scaling()
         codes = [int(Feature[name.upper()]) for name in self.features]
         options.features = wp.array(codes, dtype=wp.int32, device=place)
         options.scaled = wp.array(scaled, dtype=wp.int32, device=place)

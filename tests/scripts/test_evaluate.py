@@ -85,7 +85,7 @@ def test_a_run_folder_is_judged_in_its_own_environment_in_both_simulators(tmp_pa
         (["--driver", "fast"], "unknown driver 'fast'; there are random, idle, idm"),
         (["--driver", "idle", "--simulator", "carla"], "unknown simulator 'carla'; there are ours, highway-env"),
         (["--driver", "idle", "--env", "highway-v9"], "highway-v9"),
-        (["--driver", "idle", "--episodes", "0"], "--episodes must be at least 1"),
+        (["--driver", "idle", "--episodes", "0"], "needs at least one seed"),
         (["--driver", "idle", "--json", "no/such/folder/x.json"], "does not exist"),
         (["--driver", "idle", "--env-config", "none.json"], "no such config file: none.json"),
         (["--driver", "none.zip"], "no such file: none.zip"),

@@ -1,5 +1,4 @@
 import dataclasses
-import json
 import re
 from types import SimpleNamespace
 
@@ -10,7 +9,19 @@ import torch
 from planning.rule_based import IdmDriver
 from sim.evaluation.driver import IdleDriver, RandomDriver
 from sim.evaluation.highway_env import HighwayEnv
-from sim.recording import Frame, Trace, camera, frame_rate, make_envs, pictures, record_episode, replay
+from sim.recording import (
+    DivergenceError,
+    Frame,
+    Trace,
+    beside,
+    camera,
+    frame_rate,
+    make_envs,
+    pictures,
+    record_episode,
+    replay,
+)
+from sim.recording.replay import playback
 from sim.render import Hud
 
 SHORT = {"vehicles_count": 5, "duration": 6}
@@ -46,7 +57,7 @@ def test_a_trace_survives_the_disk(envs, tmp_path):
     assert loaded.case == trace.case
     assert (loaded.case.driver, loaded.case.seed, loaded.case.sees) == ("thinker", 3, "features")
     assert loaded.case.config["vehicles_count"] == 5
-    for field in ("actions", "rewards", "terminated", "truncated", "scores"):
+    for field in ("actions", "rewards", "terminated", "truncated", "scores", "hashes"):
         np.testing.assert_array_equal(getattr(loaded, field), getattr(trace, field))
     assert loaded.scores.shape == (len(loaded.actions), 5)
     np.testing.assert_array_equal(loaded.scores[:, 0], np.arange(len(loaded.actions)))
@@ -105,6 +116,81 @@ def test_a_replay_that_goes_another_way_stops_at_the_step(envs):
         list(replay(edited, envs))
 
 
+@pytest.fixture(scope="module")
+def full():
+    """An episode of ours with its full states."""
+    envs = make_envs("highway-fast-v0", SHORT, "float32")
+    return envs, record_episode(RandomDriver(), envs, 4, full=True)
+
+
+def test_full_states_are_those_that_a_replay_shows(full):
+    envs, trace = full
+    assert len(trace.hashes) == len(trace.actions) + 1
+    assert len(trace.states) == 5 * len(trace.actions) + 1
+    shown = [float(frame.world.x[0, 3]) for frame in replay(trace, envs)]
+    np.testing.assert_array_equal(trace.states.values[trace.states.fields.index("x"), :, 3], shown[:-1])
+    plain = record_episode(RandomDriver(), envs, 4)
+    np.testing.assert_array_equal(plain.hashes, trace.hashes)
+    assert plain.states is None
+
+
+def test_a_replay_names_the_step_the_vehicle_and_the_field(full):
+    """The recording says another speed for one vehicle at one frame."""
+    envs, trace = full
+    values = trace.states.values.copy()
+    values[trace.states.fields.index("speed"), 17, 2] += 0.25
+    edited = dataclasses.replace(trace, states=dataclasses.replace(trace.states, values=values))
+    with pytest.raises(
+        DivergenceError, match=r"step 3, 3\.40 s: speed of vehicle 2 \(slot 2\) is .*, recorded"
+    ) as caught:
+        list(replay(edited, envs))
+    found = caught.value.difference
+    assert (caught.value.step, found.slot, found.field) == (3, 2, "speed")
+    assert found.recorded - found.replayed == pytest.approx(0.25, abs=1e-5)
+
+
+def test_without_states_a_replay_names_the_step_and_what_is_missing(full):
+    envs, trace = full
+    for step, place in ((0, "the reset"), (2, "step 1"), (len(trace.actions), f"step {len(trace.actions) - 1}")):
+        hashes = trace.hashes.copy()
+        hashes[step] ^= np.uint64(1)
+        edited = dataclasses.replace(trace, hashes=hashes, states=None)
+        with pytest.raises(DivergenceError, match=f"leaves the trace at {place}: .*no states were recorded") as caught:
+            list(replay(edited, envs))
+        assert caught.value.step == step - 1
+
+
+@pytest.mark.parametrize("id", ["highway-fast-v0", "intersection-v0"])
+def test_recorded_states_are_shown_without_simulating(id):
+    """At junctions vehicles leave and come, and the ego's slot moves."""
+    envs = make_envs(id, {"duration": 6}, "float32")
+    trace = record_episode(RandomDriver(), envs, 4, full=True)
+
+    def seen(frame):
+        world = frame.world
+        ego = int(world.ego[0, 0])
+        return frame.time, frame.hud, world.x[0, ego].item(), world.heading[0, ego].item(), (world.kind[0] > 0).tolist()
+
+    simulated = [seen(frame) for frame in replay(trace, envs)][:-1]
+    envs.world.x[:] = 0
+    shown = [seen(frame) for frame in playback(trace, envs)]
+    for one, other in zip(simulated, shown, strict=True):
+        assert one[0] == other[0] and one[2:] == other[2:]
+        assert dataclasses.replace(one[1], scores=None) == dataclasses.replace(other[1], scores=None)
+    with pytest.raises(ValueError, match="no states were recorded of seed 4"):
+        next(playback(dataclasses.replace(trace, states=None), envs))
+
+
+def test_a_change_below_what_states_show_is_told_so(full):
+    """The world's random stream is in the hash, but not in the states."""
+    envs, trace = full
+    frames = replay(trace, envs)
+    next(frames)
+    envs.world.rng[0, 0] += 1
+    with pytest.raises(DivergenceError, match=r"at step 0: state hash .*; the recorded kind, x, .* are the same"):
+        list(frames)
+
+
 def test_a_driver_of_the_world_is_asked_back_for_its_replay(envs):
     driver = IdmDriver(device=envs.device)
     trace = record_episode(driver, envs, 2, "idm")
@@ -112,46 +198,6 @@ def test_a_driver_of_the_world_is_asked_back_for_its_replay(envs):
     assert len(list(replay(trace, envs, driver))) > len(trace.actions)
     with pytest.raises(ValueError, match="'idm' drives through the world"):
         list(replay(trace, envs))
-
-
-def damage(path, how):
-    data = path.read_bytes()
-    if how == "cut":
-        path.write_bytes(data[: len(data) // 2])
-    elif how == "text":
-        path.write_text("hello")
-    elif how == "empty":
-        path.write_bytes(b"")
-    else:
-        with np.load(path) as file:
-            arrays = dict(file)
-        case = json.loads(str(arrays["case"]))
-        if how == "schema":
-            case["schema"] = 99
-        elif how == "field":
-            del case["seed"]
-        elif how == "array":
-            del arrays["actions"]
-        elif how == "steps":
-            arrays["rewards"] = arrays["rewards"][1:]
-        elif how == "json":
-            case = "{"
-        np.savez(path, **arrays | {"case": np.array(case if how == "json" else json.dumps(case))})
-
-
-@pytest.mark.parametrize("how", ["cut", "text", "empty", "schema", "field", "array", "steps", "json"])
-def test_a_damaged_trace_is_one_clear_error(tmp_path, how):
-    path = tmp_path / "episode.npz"
-    record_episode(IdleDriver(), HighwayEnv("highway-fast-v0", SHORT | {"duration": 2}), 0).save(path)
-    damage(path, how)
-    with pytest.raises(ValueError, match="schema 99" if how == "schema" else "not a whole trace") as caught:
-        Trace.load(path)
-    assert "\n" not in str(caught.value)
-
-
-def test_a_missing_trace_is_named(tmp_path):
-    with pytest.raises(FileNotFoundError, match="no such trace"):
-        Trace.load(tmp_path / "none.npz")
 
 
 def test_pictures_fill_the_gaps_between_frames(device):
@@ -174,6 +220,40 @@ def test_pictures_fill_the_gaps_between_frames(device):
     assert count == len(drawn) + 20
     moves = np.diff(drawn[3 : 4 * (len(exact) - 1)]).reshape(-1, 4)
     np.testing.assert_allclose(moves, np.repeat(np.diff(exact[:-1])[:, None] / 4, 4, axis=1), atol=1e-9)
+
+
+def test_overlays_are_drawn_at_the_moment_that_is_shown(device):
+    envs = make_envs("highway-fast-v0", SHORT, "float64", str(device))
+    trace = record_episode(RandomDriver(device=envs.device), envs, 4)
+    drawn, asked = [], []
+
+    class Camera:
+        def draw(self, world, index, hud, marks):
+            drawn.append((float(world.x[0, 0]), marks))
+            return np.zeros((1, 1, 3), np.uint8)
+
+    def overlay(frame, moment):
+        asked.append(frame.index)
+        return float(moment.x[0, 0])
+
+    images, _ = pictures(Camera(), replay(trace, envs), frame_rate(envs), overlay)
+    list(images)
+    assert all(place == marks for place, marks in drawn)
+    assert asked[:8] == [0, 0, 0, 0, 1, 1, 1, 1]
+
+
+@pytest.mark.parametrize(("shape", "joined"), [((10, 40, 3), (24, 40, 3)), ((40, 40, 3), (40, 84, 3))])
+def test_pictures_beside_each_other_keep_step(shape, joined):
+    left = [np.full(shape, 10 + i, np.uint8) for i in range(2)]
+    right = [np.full(shape, 50 + i, np.uint8) for i in range(4)]
+    images = list(beside(iter(left), iter(right)))
+    assert [image.shape for image in images] == [joined] * 4
+    assert [(int(image[0, 0, 0]), int(image[-1, -1, 0])) for image in images] == [
+        (10, 50),
+        (11, 51),
+        (11, 52),
+        (11, 53),
+    ]
 
 
 def test_a_vehicle_in_a_slot_that_was_given_away_jumps():

@@ -3,7 +3,7 @@ from types import SimpleNamespace
 import numpy as np
 import torch
 
-from sim.evaluation.metrics import EpisodeMetrics
+from sim.evaluation.metrics.steps import EpisodeMetrics
 
 
 def world(x, y, speed, lane, crashed, device, ego=0):

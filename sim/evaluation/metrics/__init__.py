@@ -1,0 +1,1 @@
+"""Metrics of recorded episodes, a module a subject; `catalogue` has them all."""

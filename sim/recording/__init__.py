@@ -1,0 +1,23 @@
+"""Episodes as small files, their exact replay by simulating them again, and films of it."""
+
+from sim.recording.film import beside, camera, pictures
+from sim.recording.replay import DivergenceError, Frame, frame_rate, make_envs, record_episode, replay
+from sim.recording.states import States
+from sim.recording.traces import Case, Origin, Trace, Traces
+
+__all__ = [
+    "Case",
+    "DivergenceError",
+    "Frame",
+    "Origin",
+    "States",
+    "Trace",
+    "Traces",
+    "beside",
+    "camera",
+    "frame_rate",
+    "make_envs",
+    "pictures",
+    "record_episode",
+    "replay",
+]

@@ -1,0 +1,77 @@
+"""Drivers that tell what they are shown, and scenes to show them through a fault."""
+
+import torch
+from gymnasium.vector import AutoresetMode
+
+import sim
+from sim.evaluation.driver import DriverSpec
+from sim.evaluation.faults import faulty
+
+HIGHWAY = {"vehicles_count": 8, "duration": 12}
+"""A short highway-fast-v0 with empty rows in its observation."""
+
+
+class Watcher:
+    """Notes what it is shown and steers by it, in sums of two numbers that no batch rounds otherwise."""
+
+    sees = "features"
+
+    def __init__(self, device="cpu"):
+        self.seen = []
+
+    def reset(self, mask):
+        """Nothing to forget."""
+
+    def act(self, observation):
+        self.seen.append(observation)
+        table = observation
+        while not isinstance(table, torch.Tensor):
+            table = table[0] if isinstance(table, tuple) else table["observation"]
+        flat = table.reshape(len(table), -1).double()
+        return ((flat[:, 6 % flat.shape[1]] + flat[:, -1]).abs() * 997).long() % 5
+
+    def scores(self, observation):
+        return "probability", observation[:, :, 0]
+
+
+class Counting:
+    """Asks for the step's number plus ten times the world's, and sees the world."""
+
+    sees = "world"
+
+    def __init__(self, device="cpu"):
+        self.steps = 0
+
+    def prepare(self, envs, seeds):
+        self.worlds = torch.arange(len(seeds)) * 10
+
+    def reset(self, mask):
+        """Nothing to forget."""
+
+    def act(self, observation):
+        self.steps += 1
+        return self.worlds + self.steps
+
+
+def worlds(id, n, config=None, **options):
+    return sim.make_vec(id, n, config=config, autoreset_mode=AutoresetMode.DISABLED, **options)
+
+
+def ready(envs, fault, severity, seeds, make=Watcher, seed=0):
+    """A driver inside a fault, and the first observation of its episodes."""
+    driver = faulty(DriverSpec("driver", make), fault, severity, seed).build()
+    driver.prepare(envs, list(seeds))
+    observation, _ = envs.reset(seed=list(seeds))
+    driver.reset(torch.ones(len(seeds), dtype=torch.bool))
+    return driver, observation
+
+
+def shown(envs, fault, severity, seeds, steps=1, seed=0):
+    """(what was there, what the driver saw), of each step, while all idle."""
+    driver, observation = ready(envs, fault, severity, seeds, seed=seed)
+    pairs = []
+    for _ in range(steps):
+        driver.act(observation)
+        pairs.append((observation, driver.driver.seen[-1]))
+        observation = envs.step(torch.ones(len(seeds), dtype=torch.int64))[0]
+    return pairs
