@@ -32,6 +32,8 @@ SEEN: Colour = (250, 240, 120)
 RSS_PARAMETERS = "dense-traffic"
 RSS_RANGE = 10.0
 """RSS margins up to here are drawn [m]."""
+LABEL_OFFSET = 3.0
+"""How far above the middle of a vehicle its label stands [m]."""
 SEEN_SIZE = (5.0, 2.0)
 """Length and width of a vehicle of which only the place is seen [m]."""
 
@@ -80,21 +82,24 @@ def rss_margins(frame: Frame, moment: Any) -> list[Mark]:
     for slot in (margin[0, 0] < RSS_RANGE).nonzero()[:, 0].tolist():
         metres = float(margin[0, 0, slot])
         colour = CRITICAL if metres < 0 else SAFE
-        marks.append(Mark(_corners(moment, slot, 0.5), colour, width=1, label=f"RSS {metres:+.1f} m"))
+        marks.append(Mark(_corners(moment, slot, 0.5), colour, width=1))
+        above = _place(moment, slot) - np.array([0.0, LABEL_OFFSET])
+        marks.append(Mark(above[None], colour, label=f"RSS {metres:+.1f} m"))
     return marks
 
 
 def seen(frame: Frame, moment: Any) -> list[Mark]:
     """What the observation holds: frames where vehicles were seen, beams of a lidar, taken cells of a grid.
 
-    It shows the moment of the decision, which may be up to a policy step ago.
+    It shows the moment of the decision, which may be up to a policy step ago; vehicles whose velocity was seen are
+    carried on at it since, as the driver could do.
     """
     observation, kind = frame.observation, _observation(frame.envs)
     while isinstance(observation, tuple):
         observation = observation[0]
     rows = observation[0].cpu().double().numpy()
     if isinstance(kind, Kinematics):
-        return _seen_vehicles(frame, kind, rows)
+        return _seen_vehicles(frame, kind, rows, frame.age - getattr(moment, "lag", 0.0))
     return _seen_beams(frame, kind, rows) if isinstance(kind, LidarObservation) else _seen_cells(frame, kind, rows)
 
 
@@ -142,8 +147,8 @@ def _observation(envs: Any) -> Any:
     return kind
 
 
-def _seen_vehicles(frame: Frame, kind: Kinematics, rows: np.ndarray) -> list[Mark]:
-    """Frames around the vehicles in the rows of a table, at the places that the table says."""
+def _seen_vehicles(frame: Frame, kind: Kinematics, rows: np.ndarray, age: float) -> list[Mark]:
+    """Frames around the vehicles in the rows of a table, at the places that the table says, `age` seconds later."""
     values = {}
     wide = DEFAULT_WIDTH * int(frame.world.lanes_seen[0, kind.agent])
     for name, column, scaled, low, high in zip(kind.features, rows.T, *kind.scaling(), strict=True):
@@ -160,6 +165,8 @@ def _seen_vehicles(frame: Frame, kind: Kinematics, rows: np.ndarray) -> list[Mar
             break
     there = np.flatnonzero(values.get("presence", rows.any(1)))
     places = np.stack([values["x"], values["y"]], axis=-1)
+    if values.get("vx") is not None and values.get("vy") is not None:
+        places = places + age * np.stack([values["vx"], values["vy"]], axis=-1)
     return [Mark(_box(places[row], heading[row], *SEEN_SIZE, 0.3), SEEN, width=1) for row in there if row > 0]
 
 

@@ -54,11 +54,8 @@ class DroppedFrames(Effect):
         self.lost = torch.zeros(len(draws.keys), dtype=torch.bool, device=draws.keys.device)
         self.last: Observation | None = None
 
-    def reset(self, mask: Tensor) -> None:
-        self.lost = self.lost & ~mask
-
     def _loses(self, step: Tensor) -> Tensor:
-        """Bool [N]: is this step's frame lost?"""
+        """Bool [N]: is this step's frame lost? An episode's first never is, which ends a burst of the one before."""
         chance = torch.where(self.lost, self.next, self.first)
         return (self.draws.uniform(step, 1)[:, 0] < chance) & (step > 0)
 

@@ -14,6 +14,8 @@ DASH = "–"
 """Stands for what is missing."""
 BINS = 32
 """Of a histogram, at most one more."""
+FINEST = 1e-3
+"""Narrowest bin of a histogram, as a share of the largest value."""
 TAIL = 2.0
 """A histogram's last bin holds all that lies further above the 90th percentile than this times the range from the 10th
 to it: a few far values (times to collision go to infinity) must not squeeze the others into one bar."""
@@ -27,6 +29,10 @@ _EXPONENT = re.compile("(?<=[a-z])[23]")
 ACRONYMS = {"ttc", "mttc", "thw", "drac", "pet", "rss", "tet", "tit", "rms", "mdrac"}
 
 
+NAMES = {"nuplan16": "nuPlan score", "carla21": "CARLA score"}
+"""Metrics that are called something else than their words."""
+
+
 def clean(text: str) -> str:
     """Returns text for a page or an XML file, each character that neither can hold replaced by U+FFFD."""
     return _FORBIDDEN.sub("\ufffd", text)
@@ -34,6 +40,8 @@ def clean(text: str) -> str:
 
 def label(name: str) -> str:
     """Returns a metric's name as words."""
+    if name in NAMES:
+        return NAMES[name]
     words = [word.upper() if word in ACRONYMS else {"2d": "2-D"}.get(word, word) for word in name.split("_")]
     text = " ".join(words).replace("at fault", "at-fault").replace("delta v", "delta-v")
     return text[:1].upper() + text[1:]
@@ -137,7 +145,7 @@ def histogram(name: str, unit: str, values: Sequence[float], bad: Sequence[bool]
         bad: of each case.
     """
     data, bad = np.asarray(values, dtype=float), np.asarray(bad, dtype=bool)
-    edges, cut = _bins(data)
+    edges, cut = _bins(data, BOUNDS.get(name, 0.0))
     bins = len(edges) - 1
     clipped = np.clip(data, edges[0], edges[-1])
     everyone, crashed = (np.histogram(part, edges)[0] for part in (clipped, clipped[bad]))
@@ -172,14 +180,15 @@ def histogram(name: str, unit: str, values: Sequence[float], bad: Sequence[bool]
     return Markup(f"{head}{''.join(parts)}{base}</svg>")
 
 
-def _bins(data: np.ndarray) -> tuple[np.ndarray, bool]:
-    """Edges at round numbers, and whether the last bin holds the far tail too."""
+def _bins(data: np.ndarray, bound: float) -> tuple[np.ndarray, bool]:
+    """Edges at round numbers, and whether the last bin holds the far tail too, which never begins near the bound."""
     low, high = float(data.min()), float(data.max())
     q10, q90 = (float(q) for q in np.percentile(data, [10, 90]))
-    end = q90 + TAIL * (q90 - q10) if q90 > q10 else high
+    end = max(q90 + TAIL * (q90 - q10), 2 * bound) if q90 > q10 else high
     cut = high > end
     reach = min(end, high) - low
-    fine = reach / BINS or 1.0
+    # What differs by a rounding error belongs in one bin.
+    fine = max(reach / BINS, FINEST * max(abs(low), abs(high))) or 1.0
     power = 10.0 ** math.floor(math.log10(fine))
     step = next(factor * power for factor in (1, 2, 2.5, 5, 10) if factor * power >= fine * (1 - 1e-9))
     first = math.floor(low / step + 1e-9)

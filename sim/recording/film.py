@@ -23,7 +23,10 @@ SEAM = 4
 """Between two pictures beside each other [px]."""
 
 Overlay = Callable[[Frame, Any], Sequence[Mark]]
-"""What to draw over a frame: called with the frame and the state of the very moment that is drawn."""
+"""What to draw over a frame: called with the frame and the state of the very moment that is drawn.
+
+Between two frames that state has a `lag`: how long before the later one it is [s].
+"""
 
 
 def camera(envs: Any) -> Renderer:
@@ -74,7 +77,7 @@ def pictures(
                 else:
                     shares = torch.where(moved, step / steps, 1.0).to(after["x"].dtype)
                     pose = {name: torch.lerp(before[name], after[name], shares) for name in ("x", "y", "heading")}
-                    image = drawn(frame, Moment(frame.world, pose))
+                    image = drawn(frame, Moment(frame.world, pose | {"lag": (1 - step / steps) / rate}))
                 yield image
             before = after
         for _ in range(round(rate * steps) if image is not None else 0):

@@ -43,7 +43,7 @@ class Frame:
         hud: what to write over the picture.
         index: of the frame, 0 right after the reset; the last frame comes twice.
         observation: what the driver saw when it chose the action that is being carried out. decided: where its egos
-            were then, [C, 5]: x, y [m], heading [rad], velocity along x and y [m/s].
+            were then, [C, 5]: x, y [m], heading [rad], velocity along x and y [m/s]. age: how long ago that was [s].
         recorded: the state, where it is not simulated.
     """
 
@@ -53,6 +53,7 @@ class Frame:
     index: int = 0
     observation: Any = None
     decided: np.ndarray | None = None
+    age: float = 0.0
     recorded: Any = None
 
     @property
@@ -225,12 +226,12 @@ def replay(trace: Trace, envs: Any, driver: Driver | None = None) -> Iterator[Fr
     decided = poses(envs.world)
     yield Frame(envs, 0.0, _hud(trace, envs, 0, 0.0, reward, total), 0, observation, decided)
     for step, action in enumerate(trace.actions):
-        simulation = _frames(envs, torch.as_tensor(action, device=envs.device)[None], True)
+        simulation, first = _frames(envs, torch.as_tensor(action, device=envs.device)[None], True), count
         while (outcome := next(simulation)) is None:
             count += 1
             _check_states(trace, step, envs, count)
             hud = _hud(trace, envs, step, count / rate, reward, total)
-            yield Frame(envs, count / rate, hud, count, observation, decided)
+            yield Frame(envs, count / rate, hud, count, observation, decided, (count - first) / rate)
         _check_hash(trace, step, envs, state_hash, count)
         reward, terminated, truncated = (column[0] for column in outcomes.after(outcome))
         _check(trace, step, float(reward), bool(terminated), bool(truncated))
@@ -271,7 +272,7 @@ def playback(trace: Trace, envs: Any) -> Iterator[Frame]:
             decided = poses(moment)
             total = float(trace.rewards[:step].sum())
         hud = _hud(trace, envs, step, index / rate, float(trace.rewards[step - 1]) if step else None, total, moment)
-        yield Frame(envs, index / rate, hud, index, observation, decided, moment)
+        yield Frame(envs, index / rate, hud, index, observation, decided, recorded=moment)
 
 
 def _asks_for_driver(trace: Trace) -> str:

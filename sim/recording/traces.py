@@ -163,10 +163,13 @@ class Traces:
             raise ValueError("the traces of one file must have one id, config, precision, driver and suite")
         steps = np.array([len(trace.actions) for trace in traces], np.int32)
 
-        def side_by_side(name: str, extra: int = 0) -> np.ndarray:
+        def side_by_side(name: str) -> np.ndarray:
             parts = [getattr(trace, name) for trace in traces]
-            rows = max(map(len, parts)) if name == "hashes" else steps.max() + extra
+            rows = max(map(len, parts))
             return np.stack([_padded(part, rows) for part in parts], axis=1)
+
+        if len({len(trace.hashes) > 0 for trace in traces}) > 1:
+            raise ValueError("some of the traces have state hashes and some have none")
 
         for trace in traces:
             if (trace.terminated | trace.truncated)[:-1].any():

@@ -166,6 +166,18 @@ def _located(traces: Traces, finding: Finding, driver: Driver | None, device: st
         step, message = error.step, str(error)
     except ValueError as error:
         message = str(error)
-    return Finding(
-        finding.index, finding.seed, step, False, f"episode {finding.index} (seed {finding.seed}): {message}"
-    )
+    message = f"episode {finding.index} (seed {finding.seed}): {message}{_other_versions(trace.case)}"
+    return Finding(finding.index, finding.seed, step, False, message)
+
+
+def _other_versions(case: Case) -> str:
+    """Which packages are others than when the trace was recorded; empty if none is."""
+    from sim.evaluation.runner import versions  # which imports this package on its way
+
+    here = versions()
+    changed = [
+        f"{name} {version} (here {here.get(name)})"
+        for name, version in case.versions.items()
+        if here.get(name) != version
+    ]
+    return f"; it was recorded with {', '.join(changed)}" if changed else ""

@@ -96,3 +96,13 @@ def test_baselines_build_by_name():
         assert choose_driver(name=name).build().sees == ("world" if name == "idm" else "features")
     with pytest.raises(ValueError, match="unknown driver 'idl'"):
         choose_driver(name="idl")
+
+
+def test_search_and_constant_drivers_take_settings():
+    assert choose_driver(name="search:depth=3,beam=7").build().settings.depth == 3
+    assert choose_driver(name="search").build().settings.beam == 32
+    assert choose_driver(name="constant:SLOWER").build().action == "SLOWER"
+    assert choose_driver(name="blind").build().action == "FASTER"
+    for name in ("search:deep=3", "search:depth", "search:depth=0", "search:beam=-2"):
+        with pytest.raises(ValueError, match="search"):
+            choose_driver(name=name)

@@ -1,5 +1,6 @@
 """Overlays over scenes made by hand, where the figures are known."""
 
+import dataclasses
 import math
 
 import numpy as np
@@ -9,7 +10,7 @@ import torch
 from sim.evaluation.driver import IdleDriver
 from sim.overlays import CRITICAL, NEAR, OVERLAYS, SAFE, SEEN, overlay_of, snapshot
 from sim.recording import camera, make_envs, record_episode, replay
-from sim.recording.replay import Frame, poses
+from sim.recording.replay import Frame, Moment, poses
 from sim.render import Hud, Mark, Renderer
 
 LANES = {"lanes_count": 3, "vehicles_count": 2}
@@ -53,13 +54,13 @@ def test_beside_each_other_nobody_collides():
 def test_rss_tells_what_is_missing_of_the_safe_distance():
     """25 m/s behind 25 m/s needs 30 m with the parameters dense-traffic (evaluation.md 3.3): 20 m lack 10."""
     frame, *_ = scene(gap=20.0, speed=25.0, leader_speed=25.0)
-    (mark,) = OVERLAYS["rss"](frame, frame.world)
-    assert mark.colour == CRITICAL
-    assert mark.label == "RSS -10.0 m"
-    np.testing.assert_allclose(mark.points.mean(0), [225.0, 4.0])
+    box, label = OVERLAYS["rss"](frame, frame.world)
+    assert box.colour == label.colour == CRITICAL
+    assert label.label == "RSS -10.0 m"
+    np.testing.assert_allclose(box.points.mean(0), [225.0, 4.0])
     frame, *_ = scene(gap=34.0, speed=25.0, leader_speed=25.0)
-    (mark,) = OVERLAYS["rss"](frame, frame.world)
-    assert mark.colour == SAFE and mark.label == "RSS +4.0 m"
+    box, label = OVERLAYS["rss"](frame, frame.world)
+    assert box.colour == SAFE and label.label == "RSS +4.0 m"
     frame, *_ = scene(gap=200.0, speed=25.0, leader_speed=25.0)
     assert OVERLAYS["rss"](frame, frame.world) == []
 
@@ -95,7 +96,16 @@ def test_what_a_table_holds_is_drawn_where_the_vehicles_are(options):
         assert math.atan2(ahead[1], ahead[0]) == pytest.approx(0.1, abs=1e-4)
 
 
-def test_what_was_seen_stays_where_it_was_at_the_decision():
+def test_what_was_seen_is_carried_on_at_its_velocity():
+    frame, *_ = scene(LANES | {"observation": KINEMATICS}, gap=30.0, speed=25.0, leader_speed=20.0)
+    later = dataclasses.replace(frame, age=0.8)
+    (mark,) = OVERLAYS["seen"](later, later.world)
+    np.testing.assert_allclose(mark.points.mean(0), [235.0 + 0.8 * 20, 4.0], atol=1e-3)
+    (mark,) = OVERLAYS["seen"](later, Moment(later.world, {"lag": 0.05}))
+    np.testing.assert_allclose(mark.points.mean(0), [235.0 + 0.75 * 20, 4.0], atol=1e-3)
+
+
+def test_what_was_seen_does_not_follow_what_happened_since():
     frame, *_ = scene(LANES | {"observation": KINEMATICS}, gap=30.0, speed=25.0, leader_speed=20.0)
     frame.world.x[0] += 50
     (mark,) = OVERLAYS["seen"](frame, frame.world)

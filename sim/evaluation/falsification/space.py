@@ -72,7 +72,7 @@ class Offset:
 
 
 LANES = Levels((-1, 0, 1), (0.05, 0.9, 0.05))
-OFFSETS = {"shift": Offset(4.0, 15.0), "speed": Offset(1.5, 5.0), "target_speed": Offset(1.5, 5.0)}
+OFFSETS = {"shift": Offset(8.0, 40.0), "speed": Offset(2.0, 8.0), "target_speed": Offset(2.0, 8.0)}  # m, m/s
 VEHICLES = 5
 """How many of the vehicles nearest to the ego are changed; highway-env shows a driver as many, itself included."""
 # Searched when a config has them: factors of, or steps from, the config's own value, with their probabilities. The

@@ -238,7 +238,7 @@ def lanes_bound(episodes: Episodes) -> Tensor:
 
 def _wrong_way(episodes: Episodes) -> Measure:
     """How far the ego went against its lane's direction, summed over the worst window."""
-    x, y, heading = (part.double() for part in (episodes.of_ego("x"), episodes.of_ego("y"), episodes.facts.lane_heading))
+    x, y, heading = episodes.of_ego("x").double(), episodes.of_ego("y").double(), episodes.facts.lane_heading.double()
     back = -((x[1:] - x[:-1]) * heading[:-1].cos() + (y[1:] - y[:-1]) * heading[:-1].sin())
     gone = torch.cat([torch.zeros_like(x[:1]), torch.where(episodes.counts[1:], back, 0.0).cumsum(0)])
     window = min(round(WRONG_WAY_WINDOW / episodes.dt), len(gone) - 1)

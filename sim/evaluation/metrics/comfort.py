@@ -19,7 +19,7 @@ from torch import Tensor
 
 from sim.evaluation.episodes import Episodes
 from sim.evaluation.metrics.base import Measure, Spec
-from sim.evaluation.metrics.signals import derivative, percentile, seconds, share, total, unwrapped, worst
+from sim.evaluation.metrics.signals import derivative, length, percentile, seconds, share, total, unwrapped, worst
 
 ACCELERATION_WINDOW = 0.8  # s
 JERK_WINDOW = 1.5  # s
@@ -115,7 +115,7 @@ def _load(motion: dict[str, Tensor]) -> Tensor:
     """How much of the bound that is nearest to break is used, [T, N]; above 1 it is broken."""
     lon = motion["lon_acceleration"]
     load = torch.maximum(lon / MOST_LON_ACCELERATION, lon / LEAST_LON_ACCELERATION)
-    jerk = torch.hypot(motion["lon_jerk"], motion["lat_jerk"])
+    jerk = length(motion["lon_jerk"], motion["lat_jerk"])
     for signal, most in (
         (motion["lat_acceleration"].abs(), MOST_LAT_ACCELERATION),
         (motion["yaw_rate"].abs(), MOST_YAW_RATE),

@@ -38,9 +38,9 @@ SPECS = {
     "tit_per_km": Spec("s2/km", "lower", False, "the same per distance driven; invalid below 10 m"),
     "min_thw": Spec("s", "higher", False, "least time headway: gap to the leader over the ego's speed; below 30 s"),
     "thw_below_1s": Spec("", "lower", False, "share of time with a time headway below 1 s"),
-    "max_drac": Spec("m/s2", "lower", False, "largest constant braking that just avoids the leader; invalid without one"),
+    "max_drac": Spec("m/s2", "lower", False, "largest steady braking that just avoids the leader; invalid without one"),
     "min_pet": Spec("s", "higher", False, "least time between one leaving a crossing area and the other entering it"),
-    "min_gap": Spec("m", "higher", False, "least distance between the ego's rectangle and another's; < 0: overlap depth"),
+    "min_gap": Spec("m", "higher", False, "least distance of the ego's rectangle from another's; < 0: overlap depth"),
 }
 
 

@@ -19,7 +19,7 @@ from sim.evaluation.metrics.base import Measure, Spec
 from sim.evaluation.metrics.progress import STANDING
 from sim.evaluation.metrics.routes import ego_lane, family, lane_mask
 from sim.evaluation.metrics.rules import AFTERMATH, hardest_braking, lane_changes
-from sim.evaluation.metrics.signals import first_frame, picked, seconds, worst_event
+from sim.evaluation.metrics.signals import first_frame, length, picked, seconds, worst_event
 
 AHEAD = 30.0  # m, within which one with right of way brakes for an ego in its way
 IN_THE_WAY = DEFAULT_WIDTH / 2 + MARGIN  # m, beside the line that it heads for: there drivers see a vehicle
@@ -103,8 +103,8 @@ def _merge(episodes: Episodes) -> dict[str, Measure]:
     at = (frame, worlds)
     end = network.lanes[joining].end[0]
     x, on = episodes.x[at], lane[at]
-    mine, length = x.gather(1, slot[:, None]), episodes.length[at]
-    away = mine - x - (length + length.gather(1, slot[:, None])) / 2
+    mine, lengths = x.gather(1, slot[:, None]), episodes.length[at]
+    away = mine - x - (lengths + lengths.gather(1, slot[:, None])) / 2
     vehicle = (episodes.kind[at] != Kind.ABSENT) & (episodes.kind[at] < Kind.PARKED)
     behind = vehicle & (on == on.gather(1, slot[:, None])) & (x < mine)
     gap, follower = torch.where(behind, away, torch.inf).min(1)
@@ -155,7 +155,8 @@ def _intersection(episodes: Episodes) -> dict[str, Measure]:
     time, world = inside.nonzero(as_tuple=True)
     at = (time, world)  # [M] frames of all episodes
     away_x, away_y = (episodes.of_ego(axis)[at][:, None] - getattr(episodes, axis)[at] for axis in ("x", "y"))
-    cosine, sine = episodes.heading[at].cos(), episodes.heading[at].sin()
+    heading = episodes.heading[at].double()
+    cosine, sine = heading.cos(), heading.sin()
     along, beside = away_x * cosine + away_y * sine, away_y * cosine - away_x * sine
     first = (along > 0) & (along < AHEAD) & (beside.abs() <= IN_THE_WAY)
     first &= episodes.present[at] & ~episodes.crashed[at] & (episodes.kind[at] < Kind.PARKED)
@@ -214,16 +215,16 @@ def _upstream(episodes: Episodes, entered: Tensor, ring: Tensor) -> tuple[Tensor
     circle = network.lanes[int(ring.nonzero()[0])]
     worlds = torch.arange(len(entered), device=entered.device)
     at = (entered.clamp(min=0), worlds)
-    x, y = episodes.x[at] - circle.center[0], episodes.y[at] - circle.center[1]
+    x, y = episodes.x[at].double() - circle.center[0], episodes.y[at].double() - circle.center[1]
     ego = episodes.ego[at][:, None]
     angle = torch.atan2(y, x) * circle.turn
     behind = torch.remainder(angle.gather(1, ego) - angle, 2 * torch.pi)
-    radius = torch.hypot(x, y).gather(1, ego)
-    length, speed = episodes.length[at], episodes.speed[at]
-    way = (behind * radius - (length + length.gather(1, ego)) / 2).clamp(min=0)
+    radius = length(x, y).gather(1, ego)
+    lengths, speed = episodes.length[at], episodes.speed[at]
+    arc = (behind * radius - (lengths + lengths.gather(1, ego)) / 2).clamp(min=0)
     lane = episodes.lane[at].long().clamp(0, len(network.lanes) - 1)
     comes = ring[lane] & episodes.present[at] & (behind < torch.pi) & (speed > STANDING)
-    gap, slot = torch.where(comes, way / torch.where(comes, speed, 1.0), torch.inf).min(1)
+    gap, slot = torch.where(comes, arc / torch.where(comes, speed, 1.0), torch.inf).min(1)
     met = comes.any(1) & (entered >= 0)
     number = episodes.number[at].gather(1, slot[:, None])[:, 0]
     return gap, torch.where(met, number, -1), met

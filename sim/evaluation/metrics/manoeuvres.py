@@ -11,7 +11,7 @@ from sim.evaluation.metrics.base import Measure, Spec
 from sim.evaluation.metrics.progress import STANDING
 from sim.evaluation.metrics.routes import ego_lane, forward_steps
 from sim.evaluation.metrics.rules import lane_changes
-from sim.evaluation.metrics.signals import first_frame, picked, seconds, total, worst, worst_event, wrapped
+from sim.evaluation.metrics.signals import first_frame, length, picked, seconds, total, way, worst, worst_event, wrapped
 
 OUTSIDE = 0.3  # m, by which a corner may be off the road (nuPlan's drivable area)
 
@@ -74,9 +74,9 @@ def parking(episodes: Episodes) -> dict[str, Measure]:
     some, goal = spots.any(1), spots.to(torch.uint8).argmax(1)
     x, y, heading, speed = (episodes.of_ego(name).to(torch.float64) for name in ("x", "y", "heading", "speed"))
     goal_x, goal_y, goal_heading = (getattr(episodes, name)[0, worlds, goal] for name in ("x", "y", "heading"))
-    away = torch.hypot(x - goal_x, y - goal_y)
+    away = length(x - goal_x, y - goal_y)
     turned = wrapped(heading[last, worlds] - goal_heading).abs()
-    driven = total(torch.hypot(x[1:] - x[:-1], y[1:] - y[:-1]), episodes.counts[1:])
+    driven = total(way(episodes), episodes.counts[1:])
     moving = (speed.abs() > STANDING) & episodes.counts
     gear = torch.where(moving, speed.sign(), 0.0)
     before = _held(gear)[:-1]
@@ -95,7 +95,7 @@ def lap(episodes: Episodes) -> dict[str, Measure]:
     network, outside = episodes.network, episodes.facts.off_road
     lengths = [[one.length for one in network.graph[a][b]] for a, b in network.edges]
     whole = sum(sum(row) / len(row) for row in lengths)
-    scale = [sum(row) / len(row) / length for row in lengths for length in row]  # of lanes beside each other alike
+    scale = [sum(row) / len(row) / one for row in lengths for one in row]  # of lanes beside each other alike
     table = torch.tensor(scale, dtype=torch.float64, device=outside.device)
     come = total(forward_steps(episodes) * table[ego_lane(episodes)[:-1]])
     off = (outside > OUTSIDE) & episodes.counts

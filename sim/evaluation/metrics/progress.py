@@ -9,7 +9,7 @@ from sim.engine.state import Kind
 from sim.evaluation.episodes import Episodes
 from sim.evaluation.metrics import routes
 from sim.evaluation.metrics.base import Measure, Spec
-from sim.evaluation.metrics.signals import longest_run, seconds, total
+from sim.evaluation.metrics.signals import longest_run, seconds, total, way
 
 NEAR = 100.0  # m, around the ego: whose speed it is compared with (CARLA leaderboard's minimum speed)
 STANDING = 0.1  # m/s (CARLA leaderboard: blocked)
@@ -29,22 +29,22 @@ SPECS: dict[str, Spec] = {
 
 def measure(episodes: Episodes) -> dict[str, Measure]:
     """Return the progress measures of N episodes."""
-    x, y, speed = (episodes.of_ego(name).to(torch.float64) for name in ("x", "y", "speed"))
+    speed = episodes.of_ego("speed").to(torch.float64)
     counts, last = episodes.counts, episodes.last
     duration = seconds(last.clamp(min=0), episodes.dt)
-    distance = total(torch.hypot(x[1:] - x[:-1], y[1:] - y[:-1]), counts[1:])
+    distance = total(way(episodes), counts[1:])
     ran = last > 0
-    way = routes.progress(episodes)
-    known = ~way.completion.isnan()
+    come = routes.progress(episodes)
+    known = ~come.completion.isnan()
     # Where lanes do not lead to the goal (parking), success ends the episode.
-    goal = torch.where(episodes.success & (way.reached < 0) & ~known, episodes.frames - 1, way.reached)
+    goal = torch.where(episodes.success & (come.reached < 0) & ~known, episodes.frames - 1, come.reached)
     relative, met = _relative_speed(episodes, speed)
     run, begin = longest_run((speed.abs() < STANDING) & counts)
     stuck = seconds(run - 1, episodes.dt) >= STUCK - 1e-9
     return {
         "duration": Measure.of(duration),
         "distance": Measure.of(distance),
-        "completion": Measure.of(way.completion, known),
+        "completion": Measure.of(come.completion, known),
         "mean_speed": Measure.of(distance / torch.where(ran, duration, 1.0), ran),
         "relative_speed": Measure.of(relative, met),
         "stuck": Measure.of(stuck, None, torch.where(stuck, begin, -1)),

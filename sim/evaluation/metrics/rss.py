@@ -52,7 +52,7 @@ class Parameters:
 
 PARAMETERS = {
     "adlib-default": Parameters(1.0, 2.0, 3.5, 4.0, 3.0, 8.0),
-    # The IDM of highway-env keeps about 10 m + 1.5 s v: at 25 m/s 47 m, where the defaults ask for 89 m and these for 30 m.
+    # highway-env's IDM keeps about 10 m + 1.5 s v, at 25 m/s 47 m, where the defaults ask for 89 m and these for 30 m.
     "dense-traffic": Parameters(0.5, 0.5, 2.0, 6.0, 3.0, 8.0),
 }
 
@@ -75,8 +75,9 @@ class Situation:
 
     Attributes:
         absent: 0 where there is such a pair, at a frame that counts; inf elsewhere.
-        ahead: 1 where the other one is ahead of the ego, as the ego faces, else 0. opposite: do they face opposite ways,
-            None if none do. own_lane: does the ego follow its lane's direction, [t, N, 1].
+        ahead: 1 where the other one is ahead of the ego, as the ego faces, else 0.
+        opposite: do they face opposite ways, None if none do.
+        own_lane: does the ego follow its lane's direction, [t, N, 1].
         gap, lateral_gap: between the rectangles, along and across [m], below zero where they overlap.
         speed, other_speed: along each one's lane, as it faces [m/s].
         approach, other_approach: across each one's lane, towards the other one [m/s].

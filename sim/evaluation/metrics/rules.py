@@ -18,7 +18,17 @@ from sim.engine.state import Kind
 from sim.evaluation.episodes import Episodes
 from sim.evaluation.metrics.base import Measure, Spec
 from sim.evaluation.metrics.routes import ego_lane, family
-from sim.evaluation.metrics.signals import first_frame, longest_run, picked, seconds, share, total, worst, worst_event
+from sim.evaluation.metrics.signals import (
+    first_frame,
+    longest_run,
+    picked,
+    seconds,
+    share,
+    total,
+    way,
+    worst,
+    worst_event,
+)
 
 SHORT = 1.0  # m, least distance to speak of events per kilometre
 OSCILLATION = 5.0  # s, within which a lane change is taken back
@@ -67,8 +77,7 @@ def measure(episodes: Episodes) -> dict[str, Measure]:
     changed = lane_changed(episodes)
     changes = lane_changes(episodes, changed)
     count = changes.count(n)
-    x, y = (episodes.of_ego(name).to(torch.float64) for name in ("x", "y"))
-    distance = total(torch.hypot(x[1:] - x[:-1], y[1:] - y[:-1]), episodes.counts[1:])
+    distance = total(way(episodes), episodes.counts[1:])
     first = first_frame(changed)
     per_km = count * 1000 / distance.clamp(min=SHORT)
     measures = {

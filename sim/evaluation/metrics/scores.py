@@ -32,7 +32,7 @@ from torch import Tensor
 from sim.engine.state import Kind
 from sim.evaluation.episodes import Episodes
 from sim.evaluation.metrics.base import Measure, Spec
-from sim.evaluation.metrics.signals import total
+from sim.evaluation.metrics.signals import total, way
 
 # nuPlan
 WEIGHTS = {"progress": 5, "ttc": 5, "speed": 4, "comfort": 2}
@@ -55,10 +55,10 @@ SPECS: dict[str, Spec] = {
 
 def measure(episodes: Episodes, measures: dict[str, Measure]) -> dict[str, Measure]:
     """Return the scores of N episodes from their other measures."""
-    way = measures["completion"]
-    reported = torch.full_like(way.valid, episodes.reports_success)
-    completion = torch.where(way.valid, way.value, episodes.success.to(torch.float64))
-    known = way.valid | reported
+    come = measures["completion"]
+    reported = torch.full_like(come.valid, episodes.reports_success)
+    completion = torch.where(come.valid, come.value, episodes.success.to(torch.float64))
+    known = come.valid | reported
     hit = measures["collision"]
     scores = {
         "nuplan16": _nuplan(completion, _partner(episodes, hit), measures),
@@ -119,9 +119,7 @@ def _partner(episodes: Episodes, hit: Measure) -> Tensor:
 
 def _outside(episodes: Episodes, measures: dict[str, Measure]) -> Tensor:
     """Share of the distance driven with a corner outside every lane, [N]; 0 where lanes do not bound the way."""
-    x, y = (episodes.of_ego(name).to(torch.float64) for name in ("x", "y"))
-    step = torch.hypot(x[1:] - x[:-1], y[1:] - y[:-1])
-    counts = episodes.counts[1:]
+    step, counts = way(episodes), episodes.counts[1:]
     driven = total(step, counts)
     off = total(step, counts & (episodes.facts.off_road[1:] > OUTSIDE))
     known = measures["off_road"].valid & (driven > 0)

@@ -2,7 +2,8 @@
 
 A signal is a tensor [T, N] of which column n holds from frame 0 to frame `last[n]`; later rows may hold anything.
 Every result of a column depends on that column alone, to the last bit: no operation here changes the order of its
-additions with the number of columns.
+additions with the number of columns. (Torch's own transcendental functions round the last few numbers of a tensor in
+another way than the rest; so they are only used in float64, far below what a report shows.)
 """
 
 from __future__ import annotations
@@ -10,6 +11,8 @@ from __future__ import annotations
 import numpy as np
 import torch
 from torch import Tensor
+
+from sim.evaluation.episodes import Episodes
 
 ORDER = 2  # of the polynomials of a Savitzky-Golay filter
 
@@ -23,6 +26,17 @@ def total(values: Tensor, mask: Tensor | None = None) -> Tensor:
     if mask is not None:
         values = torch.where(mask, values, 0.0)
     return values.cumsum(0)[-1]
+
+
+def way(episodes: Episodes) -> Tensor:
+    """Return how far the ego's middle moves from frame to frame [m], float64 [T - 1, N]."""
+    x, y = (episodes.of_ego(name).to(torch.float64) for name in ("x", "y"))
+    return length(x[1:] - x[:-1], y[1:] - y[:-1])
+
+
+def length(x: Tensor, y: Tensor) -> Tensor:
+    """Return the length of vectors; unlike `torch.hypot`, rounded alike wherever in a tensor they stand."""
+    return (x * x + y * y).sqrt()
 
 
 def seconds(frames: Tensor, dt: float) -> Tensor:

@@ -91,7 +91,8 @@
         shown += fits;
       });
       this.empty.hidden = shown > 0;
-      if (this.count) this.count.textContent = shown === this.ordered.length ? `${shown} rows` : `${shown} of ${this.ordered.length} rows`;
+      const total = this.ordered.length, rows = total === 1 ? "row" : "rows";
+      if (this.count) this.count.textContent = shown === total ? `${total} ${rows}` : `${shown} of ${total} ${rows}`;
     }
 
     sort(head) {

@@ -31,7 +31,7 @@ def record(driver, seeds, id=ID, config=None):
 
 
 class Creeper:
-    """Comes 2 m/s closer to whoever is ahead, from the moment it takes over; it drives through the world."""
+    """Comes closer, at 2 m/s, to whoever is ahead, from the moment it takes over; it drives through the world."""
 
     sees = "world"
     closing = 2.0
@@ -41,14 +41,14 @@ class Creeper:
 
     def reset(self, mask):
         world = self.envs.world
-        slots = world.ego[:, 0].long()
-        for n, slot in enumerate(slots.tolist()):
-            ahead = (world.x[n] > world.x[n, slot]) & (world.kind[n] == Kind.IDM)
-            leader = int(torch.where(ahead, world.x[n], torch.inf).argmin())
-            world.kind[n, slot] = int(Kind.VEHICLE)
-            world.speed[n, slot] = world.speed[n, leader] + self.closing
+        world.kind.scatter_(1, world.ego.long(), int(Kind.VEHICLE))
 
     def act(self, observation):
+        world = self.envs.world
+        for n, slot in enumerate(world.ego[:, 0].tolist()):
+            ahead = (world.x[n] > world.x[n, slot]) & (world.kind[n] == Kind.IDM)
+            leader = int(torch.where(ahead, world.x[n], torch.inf).argmin())
+            world.speed[n, slot] = world.speed[n, leader] + self.closing
         return torch.ones(self.envs.num_envs, dtype=torch.int64)
 
 
@@ -78,10 +78,10 @@ def test_a_creeping_driver_prevents_what_leaves_room_to_creep(crashes):
         ahead = (x > x[ego]) & (crashes.kind[t, n] == Kind.IDM)
         gap = float(torch.where(ahead, x, torch.inf).min() - x[ego]) - 5.0
         spare = gap - Creeper.closing * (lead + 5)
-        if abs(spare) > 8:  # the leader's speed varies, and the last step is driven to its end
+        if abs(spare) > 5:  # the leader's speed varies in a step, and the last step is driven to its end
             assert bool(found.avoided[n, k]) == (spare > 0)
             sure += 1
-    assert sure > 20
+    assert sure > 10
     assert 0 < found.avoided.sum() < found.tried.sum()
     for n in range(len(crashes.seeds)):
         leads = [lead for k, lead in enumerate(found.leads) if found.avoided[n, k]]

@@ -5,7 +5,8 @@ import pytest
 import torch
 from gymnasium import spaces
 
-from sim.evaluation.driver import Driver, DriverSpec, IdleDriver, RandomDriver, action_names
+import sim
+from sim.evaluation.driver import ConstantDriver, Driver, DriverSpec, IdleDriver, RandomDriver, action_names
 
 
 def envs(space, action):
@@ -100,3 +101,26 @@ def test_the_baselines_are_drivers_and_a_spec_builds_them():
 def test_other_spaces_are_refused():
     with pytest.raises(ValueError, match="Discrete and Box"):
         RandomDriver().prepare(envs(spaces.MultiBinary(3), META), [0])
+
+
+@pytest.mark.parametrize(
+    ("id", "name", "expected"),
+    [
+        ("highway-fast-v0", "FASTER", 3),
+        ("highway-fast-v0", "LANE_LEFT", 0),
+        ("intersection-v0", "SLOWER", 0),
+        ("parking-v0", "FASTER", [1.0, 0.0]),
+        ("parking-v0", "SLOWER", [-1.0, 0.0]),
+        ("racetrack-v0", "FASTER", [0.0]),
+    ],
+)
+def test_a_constant_driver_takes_its_action_in_every_world(id, name, expected):
+    envs = sim.make_vec(id, num_envs=2)
+    driver = ConstantDriver(name)
+    driver.prepare(envs, [0, 1])
+    assert driver.act(None).tolist() == [expected, expected]
+
+
+def test_a_constant_driver_names_the_actions_there_are():
+    with pytest.raises(ValueError, match="intersection-v0 has no action 'LANE_LEFT'; there are SLOWER, IDLE, FASTER"):
+        ConstantDriver("LANE_LEFT").prepare(sim.make_vec("intersection-v0", num_envs=1), [0])

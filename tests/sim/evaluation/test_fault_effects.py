@@ -25,6 +25,16 @@ def test_lost_frames_repeat_the_last_that_arrived():
     assert lost == pytest.approx(32 * 11 * 0.5, abs=5 * (32 * 11 * 0.25) ** 0.5)
 
 
+def test_the_first_frame_of_an_episode_always_arrives():
+    effect, seen = DroppedFrames(1.0, None, CountedRandom(0, 0, [0, 1])), []
+    for number, steps in enumerate(([0, 0], [1, 1], [2, 0], [3, 1])):  # world 1 begins anew at the third
+        now, at = torch.full((2, 1), number), torch.tensor(steps)
+        shown = effect.see(now, at)
+        effect.keep(shown, at)
+        seen.append(shown[:, 0].tolist())
+    assert seen == [[0, 0], [0, 0], [0, 2], [0, 2]]
+
+
 def chain(share, burst, episodes=400, steps=500):
     """Which frames are lost, bool [steps, episodes]: frame t shows the number t."""
     effect, lost = DroppedFrames(share, burst, CountedRandom(0, 0, range(episodes))), []

@@ -5,6 +5,7 @@ import torch
 from sim.evaluation.driver import Driver, DriverSpec, RandomDriver
 from sim.evaluation.fault_effects import NotApplicable
 from sim.evaluation.faults import FAULTS, faulty
+from sim.evaluation.highway_env import HighwayEnv
 from sim.evaluation.runner import run_batch
 from tests.sim.evaluation.fault_scenes import HIGHWAY, Counting, Watcher, ready, worlds
 
@@ -115,3 +116,17 @@ def test_a_fault_that_makes_no_sense_is_refused(id, config, fault, message):
 def test_a_driver_that_sees_the_world_has_no_observations_to_disturb():
     with pytest.raises(NotApplicable, match="action_hold, action_latency apply to it"):
         ready(worlds("highway-fast-v0", 1, HIGHWAY), "dropped_frames", 0.5, [0], make=Counting)
+
+
+def test_the_real_highway_env_has_faults_that_need_no_scales():
+    envs = HighwayEnv("highway-fast-v0", {"vehicles_count": 3})
+    driver, observation = ready(envs, "action_latency", 1, [0])
+    assert driver.act(observation).tolist() == [1]
+    driver, observation = ready(envs, "dropped_frames", 1.0, [0])
+    driver.act(observation)
+    driver.act(envs.step(torch.tensor([1]))[0])
+    first, second = driver.driver.seen
+    assert torch.equal(first, second)
+    with pytest.raises(NotApplicable, match="position_noise needs our own simulator"):
+        ready(envs, "position_noise", 1, [0])
+    envs.close()

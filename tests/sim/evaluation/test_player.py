@@ -78,6 +78,15 @@ def test_a_thing_is_followed_through_the_slots_it_moves_to():
     assert (np.diff(x[1])[9:] == 0).all()  # what is gone costs no bytes
 
 
+def test_a_thing_that_comes_later_waits_where_it_will_appear():
+    made = episodes([cruise(0.0, frames=20), cruise(30.0, 4.0, frames=20)])
+    made.kind[:8, 0, 1], made.number[:8, 0, 1], made.x[:8, 0, 1] = 0, -1, -999.0
+    x, _, _, _, flags = unpack(pack(made, 0, CASE))
+    assert flags[1].tolist() == [0] * 8 + [1] * 12
+    np.testing.assert_allclose(x[1, :8], 46.0, atol=0.01)
+    np.testing.assert_allclose(x[1, 8:], made.x[8:, 0, 1], atol=0.01)
+
+
 def test_only_what_comes_near_the_ego_is_kept():
     far, passing = cruise(500.0, 4.0), cruise(1000.0, 8.0, speed=200.0, heading=np.pi)
     goal = Car(30.0, 20.0, kind=Kind.LANDMARK, length=4.0, width=3.0)
@@ -128,6 +137,9 @@ def test_a_road_is_its_lanes_edges():
     assert road["paved"] is None
     assert [lane["left"][1] for lane in road["lanes"]] == [-200, 200, 600]
     assert [lane["right"][1::2] for lane in road["lanes"]] == [[200, 200], [600, 600], [1000, 1000]]
+    for side in ("left", "right"):  # both in the direction of travel
+        ends = [lane[side][::2] for lane in road["lanes"]]
+        np.testing.assert_allclose(ends, [[0, 10_000]] * 3, atol=20)
     # Solid at the road's edges, dashed between the lanes, each line once.
     assert [lane["lines"] for lane in road["lanes"]] == [[2, 0], [1, 0], [1, 2]]
 

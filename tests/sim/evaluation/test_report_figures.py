@@ -50,6 +50,7 @@ def test_intervals_as_text():
 def test_names_as_words():
     assert label("min_ttc_2d") == "Min TTC 2-D"
     assert label("at_fault_collision") == "At-fault collision"
+    assert label("nuplan16") == "nuPlan score"
     assert label("<script>") == "<script>"
     assert unit("m/s2") == "m/s²"
     assert unit("s2/km") == "s²/km"
@@ -109,6 +110,19 @@ def test_far_values_share_the_last_bin_of_a_histogram():
     assert "≥" in svg
     assert 'class="bound"' in svg  # 1.5 s lies within
     assert "≥" not in histogram("min_ttc", "s", values[:-2], [False] * 100)
+
+
+def test_a_histogram_reaches_past_the_bound_of_its_metric():
+    svg = histogram("min_ttc", "s", [*np.linspace(0, 0.1, 90), *np.linspace(2, 40, 10)], [False] * 100)
+    assert 'class="bound"' in svg
+    assert "≥\u20093" in svg
+
+
+def test_rounding_errors_are_no_distribution():
+    svg = histogram("speed", "m/s", 25 + np.random.default_rng(0).normal(0, 1e-6, 100), [False] * 100)
+    assert len(re.findall("<title>", svg)) <= 2
+    ticks = re.findall(r"<text[^>]*>([^<]*)</text>", svg)
+    assert ticks[0] != ticks[-1]
 
 
 def test_a_histogram_of_two_values():

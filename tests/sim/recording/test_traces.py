@@ -99,6 +99,8 @@ def test_single_episodes_are_put_together_and_taken_apart(traces, tmp_path):
     other = replace(singles[0], case=replace(singles[0].case, driver="idm"))
     with pytest.raises(ValueError, match="must have one id"):
         Traces.of([other, singles[1]])
+    with pytest.raises(ValueError, match="some have none"):
+        Traces.of([singles[0], replace(singles[1], hashes=np.zeros(0, np.uint64))])
     with pytest.raises(ValueError, match="seed 7 goes on after its end"):
         replace(singles[0], terminated=np.array([True, False, False])).save(tmp_path / "x.npz")
 

@@ -166,7 +166,9 @@ def test_another_simulation_is_named_with_step_vehicle_and_field(traces, monkeyp
         return envs
 
     monkeypatch.setattr(verification, "make_envs", make)
-    findings = verify(traces)
+    newer = traces.origin.versions | {"warp-lang": "0.9"}
+    findings = verify(replace(traces, origin=replace(traces.origin, versions=newer)))
+    assert all("; it was recorded with warp-lang 0.9 (here 1." in finding.message for finding in findings)
     assert [finding.index for finding in findings] == [i for i in range(6) if traces.steps[i] > 2]
     assert not any(finding.edited for finding in findings)
     by_seed = {finding.seed: finding for finding in findings}

@@ -68,9 +68,11 @@ def test_cases_by_slot_are_the_cases_by_distance(ground):
 
 def test_a_limit_ends_an_episode_and_its_time_counts_no_further(ground):
     free = ground.run(plain_cases(20))
-    cut = ground.run(plain_cases(20), limits=np.full(20, 3.0))
-    np.testing.assert_array_equal(cut.failed, free.time <= 3.0)
-    np.testing.assert_array_equal(cut.seconds, np.minimum(free.seconds, 3.0))
+    limits = np.tile([5.0, 3.0, 6.0, 1.0], 5)  # cases of like limits are driven together
+    cut = ground.run(plain_cases(20), limits=limits)
+    np.testing.assert_array_equal(cut.failed, free.time <= limits)
+    np.testing.assert_array_equal(cut.seconds, np.minimum(free.seconds, limits))
+    assert 0 < cut.failed.sum() < free.failed.sum()
 
 
 def test_joined_cases_keep_their_edits(ground):
@@ -189,6 +191,8 @@ def test_settings_that_make_no_sense_are_refused(settings, complaint):
 def test_every_failure_that_is_written_replays(finished):
     _, folder, text = finished
     written = json.loads((folder / outcome.FAILURES).read_text())
+    seeds = finished[0].found.cases.seeds
+    assert len(set(seeds)) == len(seeds)
     assert 0 < len(written["cases"]) <= 5 and "each confirmed by its replay" in text
     assert sorted(name for kind in written["clusters"] for name in kind["cases"]) == [
         c["case"] for c in written["cases"]

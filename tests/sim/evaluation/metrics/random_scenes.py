@@ -35,7 +35,7 @@ def of_car(car: Car):
 
 
 def crash(ego: Car, *others: Car) -> list[Car]:
-    """The scene up to one frame after the ego first touches somebody, where it is marked as crashed, as the engine does."""
+    """The scene up to one frame after the ego first touches somebody, from where on it is marked as crashed."""
     touching = np.any([shapely.intersects(of_car(ego), of_car(other)) for other in others], axis=0)
     assert touching.any(), "they never touch"
     contact = int(touching.argmax())
@@ -107,6 +107,6 @@ def assert_alone_as_together(measure, made):
 
 def boxes(x, y, heading, length, width, speed=0.0) -> Boxes:
     """Boxes from arrays or numbers."""
-    parts = [torch.as_tensor(np.atleast_1d(part), dtype=torch.float64) for part in (x, y, heading, length, width, speed)]
-    x, y, heading, length, width, speed = torch.broadcast_tensors(*parts)
+    parts = (np.atleast_1d(part) for part in (x, y, heading, length, width, speed))
+    x, y, heading, length, width, speed = torch.broadcast_tensors(*(torch.as_tensor(part).double() for part in parts))
     return Boxes(x, y, heading.cos(), heading.sin(), length / 2, width / 2, speed)
