@@ -1,7 +1,7 @@
 # Two commands matter: `make demo` and `make test`. Each sets up what it needs in .venv on a fresh machine.
 #   make demo        train a driver, judge it here and in the real highway-env, leave a video under runs/demo/
 #   make test        the test suite without the slow marks, two processes
-#   make test-full   everything, slow conformance checks included
+#   make test-full   everything, slow conformance checks and the report page in a real browser included
 #   make lint        ruff check, ruff format --check, codespell, no large files
 #   make bench       steps/s of Slipstream, highway-env and EnvPool side by side
 #   make setup       only set up .venv;  make clean  removes it and the caches
@@ -31,7 +31,7 @@ PINNED := OMP_NUM_THREADS=1 MKL_NUM_THREADS=1 OPENBLAS_NUM_THREADS=1
 export PYTHONPATH := $(CURDIR)$(if $(PYTHONPATH),:$(PYTHONPATH))
 PYTEST := $(PINNED) $(PYTHON) -m pytest -n $(JOBS) --dist worksteal
 
-.PHONY: demo test test-full lint large-files bench setup clean
+.PHONY: demo test test-full browser lint large-files bench setup clean
 .DEFAULT_GOAL := test
 
 demo: $(BASE)
@@ -40,8 +40,14 @@ demo: $(BASE)
 test: $(DEV)
 	$(PYTEST) -m "not slow" $(ARGS)
 
-test-full: $(DEV)
+test-full: $(DEV) browser
 	$(PYTEST) $(ARGS)
+
+# The report page is tested in a real Chromium. Where it can't be installed, those tests say what is missing.
+browser:
+	@command -v chromium-headless-shell chromium chromium-browser google-chrome > /dev/null \
+	  || { apt-get update -qq && apt-get install -y -qq chromium-headless-shell; } \
+	  || echo "no Chromium, and apt-get could not install one: install it, or set CHROMIUM=/path/to/it"
 
 lint: $(DEV) large-files
 	$(PYTHON) -m ruff check .

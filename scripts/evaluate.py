@@ -6,7 +6,7 @@ python scripts/evaluate.py runs/x --simulator highway-env --episodes 200 --seed 
 
 import json
 import sys
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, replace
 from pathlib import Path
 from typing import Annotated
 
@@ -60,7 +60,10 @@ def judge_suite(spec: DriverSpec, arguments: Arguments) -> int:
         raise ValueError("--suite needs --out FOLDER for its report")
     reference = choose_driver(name="search") if options.counterfactuals else None
     settings = Settings(arguments.device, arguments.precision, options.batch_size, reference=reference)
-    weights = arguments.run / "policy.safetensors" if arguments.run and not arguments.driver else None
+    weights = None
+    if arguments.run and not arguments.driver:
+        weights, (_, config) = arguments.run / "policy.safetensors", choose_environment(arguments.run)
+        settings = replace(settings, observation=config["observation"])
     report = judge(spec, load_suite(options.suite), out, settings, weights, options, sys.stderr.isatty())
     print(f"{headline(report)}\n\n{out}: report.html, report.json, traces; {report['run']['seconds']} s")
     return 0 if report["n_run"] else 1

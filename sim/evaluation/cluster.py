@@ -101,7 +101,7 @@ def arriving(
                 try:
                     result = ray.get(done[0])
                 except ray.exceptions.RayTaskError as error:  # the function raised, and would again
-                    raise error.cause from error
+                    raise error.cause or error from error
                 except ray.exceptions.RayError as error:  # its worker, its machine or the way back died
                     if tried[index] <= retries:
                         tried[index] += 1

@@ -60,6 +60,8 @@ class Settings:
     """Its name, for the traces."""
     suite: dict[str, str] = field(default_factory=dict)
     """Name and sha256, for the traces."""
+    observation: dict[str, Any] | None = None
+    """What the driver sees, in place of the id's own observation: a policy brings its senses along."""
     reference: DriverSpec | None = None
     """Who takes over before a crash; with one, what would have happened otherwise is measured too."""
 
@@ -107,7 +109,7 @@ def make_envs(chunk: Chunk, settings: Settings, worlds: int) -> Any:
         num_envs=worlds,
         device=settings.device,
         precision=settings.precision,
-        config=chunk.config,
+        config=chunk.config | ({} if settings.observation is None else {"observation": settings.observation}),
         autoreset_mode=AutoresetMode.DISABLED,
     )
 
@@ -119,11 +121,13 @@ def step_limit(config: dict[str, Any]) -> int:
     return math.ceil(config["duration"] * config["policy_frequency"]) + 1
 
 
-def chunks_of(suite: Suite, settings: Settings, stress: bool = False) -> list[Chunk]:
-    """Returns the chunks of a suite's cases, or of its stress list."""
+def chunks_of(suite: Suite, settings: Settings, stress: bool = False, driver: Driver | None = None) -> list[Chunk]:
+    """Returns the chunks of a suite's cases, or of its stress list; ValueError if `driver` cannot drive an id."""
     chunks = []
     for group in suite.stress if stress else suite.groups:
         probe = make_envs(Chunk(0, group.name, group.id, group.config, group.seeds), settings, 1)
+        if driver is not None:
+            prepare(driver, probe, group.seeds[:1])
         frames = step_limit(probe.config) * probe.frames_per_step
         per_world = frames * probe.world.x.shape[1] * FRAME_BYTES
         size = max(1, min(settings.batch_size, BATCH_BYTES // per_world))

@@ -88,11 +88,14 @@ def judge(
     if stress and not suite.stress:
         raise ValueError(f"suite {suite.name} has no stress list: a reference driver solves each of its cases")
     begun = time.perf_counter()
-    sees = spec.build(settings.device).sees
+    probe = spec.build(settings.device)
+    chunks_of(suite, settings, stress, probe)  # raises before a folder is made
+    sees = probe.sees
     digest = None if weights is None else hashlib.sha256(weights.read_bytes()).hexdigest()
     driver = {"name": spec.name, "sees": sees, "privileged": sees == "world", "weights_sha256": digest}
     decides = {"schema": SCHEMA, "suite": suite.name, "version": suite.version, "sha256": suite.sha256}
     decides |= {"stress": stress, "driver": driver, "precision": settings.precision}
+    decides |= {"observation": settings.observation}
     decides |= {"reference": settings.reference.name if settings.reference else None}
     folder = Folder(out, decides)
     settings = replace(settings, driver=spec.name, suite={"name": suite.name, "sha256": suite.sha256})

@@ -7,7 +7,7 @@ import torch
 from gymnasium.vector import AutoresetMode
 
 import sim
-from planning.search import CRASH_COST, Best, Branches, Nodes, SearchDriver, candidates, kept, rank_within
+from planning.search import CRASH_COST, Best, Branches, Nodes, SearchDriver, candidates, kept, mixed, rank_within
 from sim.evaluation.highway_env import HighwayEnv
 from sim.evaluation.runner import run_batch
 
@@ -35,6 +35,13 @@ def test_ranks_within_groups():
     group = torch.tensor([7, 3, 7, 3, 7, 9])
     assert rank_within(group, torch.tensor([4, 0, 1, 2, 3, 5])).tolist() == [1, 0, 2, 1, 0, 0]
     assert rank_within(group, torch.tensor([2, 1])).tolist() == [6, 0, 0, 6, 6, 6]  # left out: 6
+
+
+def test_rows_of_equal_numbers_in_other_places_are_told_apart():
+    rows = torch.tensor([[1, 2], [2, 1], [1, 2], [0, 3], [3, 0], [1, 2]])
+    found = mixed(torch.tensor([0, 0, 0, 0, 0, 1]), rows).tolist()
+    assert found[0] == found[2]
+    assert len(set(found)) == 5
 
 
 def test_the_beam_keeps_one_of_each_choice_first():
@@ -80,16 +87,20 @@ def test_branches_are_exact_copies_of_the_world():
     assert still == [0] * 5
 
 
-def test_a_full_tree_finds_the_best_of_all_plans():
-    """Every sequence of three actions is tried one after the other in worlds of its own."""
+TEMPTING = SMALL | {"lanes_count": 1, "collision_reward": 1, "normalize_reward": False}
+
+
+@pytest.mark.parametrize("config", [SMALL, TEMPTING])
+def test_a_full_tree_finds_the_best_of_all_plans(config):
+    """Every sequence of three actions is tried in worlds of its own; one of the configs pays for crashes."""
     seeds, levels = [3, 11], 3
     driver = SearchDriver(depth=levels, beam=5**levels, tail=0, branches=700)
-    live = worlds(len(seeds), SMALL)
+    live = worlds(len(seeds), config)
     driver.prepare(live, seeds)
     live.reset(seed=seeds)
     driver.act(None)
     plans = list(itertools.product(range(5), repeat=levels))
-    one = worlds(len(plans), SMALL)
+    one = worlds(len(plans), config)
     for i, seed in enumerate(seeds):
         one.reset(seed=[seed] * len(plans))
         total, over = torch.zeros(len(plans), dtype=torch.float64), torch.zeros(len(plans), dtype=torch.bool)

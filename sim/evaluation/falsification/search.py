@@ -16,7 +16,6 @@ import numpy as np
 from sim.evaluation.falsification.check import confirmed
 from sim.evaluation.falsification.ground import Cases, ProvingGround, join
 from sim.evaluation.falsification.margin import FEATURES
-from sim.evaluation.falsification.near import NearMisses
 from sim.evaluation.falsification.samplers import METHODS, CmaSampler, Normals, Sampler, make_sampler
 from sim.evaluation.falsification.space import EDITS, Space
 
@@ -69,8 +68,7 @@ class Failures:
     """The failures found so far, F of them, and what it took.
 
     Attributes:
-        cases: their scenes, with known slots. points: [F, D]. log_proposal: log density of the
-            sampler that proposed each, [F]; near misses were tried again from elsewhere, which only a fit feels.
+        cases: their scenes, with known slots. points: [F, D]. log_proposal: log density that proposed each, [F].
         times: of the contacts [s], [F]. features: [F, len(FEATURES)].
         margins: of all episodes, an array [n] an iteration.
         seconds, checked_seconds: simulated with the driver, and with plans that would have avoided a contact [s].
@@ -121,7 +119,6 @@ class Search:
         self.ground, self.space, self.settings = ground, space, settings
         self.folder = Path(folder)
         self._sampler: Sampler = make_sampler(settings.method, space.size)
-        self._near = NearMisses(len(space.config))
         self._identity = {
             "schema": SCHEMA, "method": settings.method, "seed": settings.seed, "batch": settings.batch,
             "space": space.as_dict(), **who,
@@ -129,8 +126,8 @@ class Search:
         self.found = Failures.none(space.size)
         if (self.folder / STATE).is_file():
             self.found = self._load()
-            for iteration, margins in enumerate(self.found.margins):  # it learns all again
-                self._learn(*self._propose(iteration), margins)
+            for iteration, margins in enumerate(self.found.margins):  # the sampler learns it all again
+                self._sampler.tell(self._points(iteration), margins)
 
     def run(self) -> Iterator[Failures]:
         """Yields the state after each iteration until the budget or the time is used up."""
@@ -142,34 +139,26 @@ class Search:
             self._save()
             yield self.found
 
-    def _propose(self, iteration: int) -> tuple[np.ndarray, np.ndarray, int]:
-        """The points of an iteration, [n, D], their seeds [n], and how many of them, the last, try near misses again.
+    def _random(self, iteration: int) -> np.random.Generator:
+        return np.random.default_rng([self.settings.seed, SEARCHING, iteration])
 
-        The others are the sampler's, a few of which share their config with others, and have seeds of their own.
-        """
-        random = np.random.default_rng([self.settings.seed, SEARCHING, iteration])
-        again = self._near.wanted(self.settings.batch) if self.settings.method != "random" else 0
-        n = self.settings.batch - again
-        points = self._sampler.ask(n, random)
+    def _points(self, iteration: int) -> np.ndarray:
+        """The points of an iteration, [n, D]: the sampler's, a few of which share their config with others."""
+        n = self.settings.batch
+        points = self._sampler.ask(n, self._random(iteration))
         if not isinstance(self._sampler, CmaSampler):  # its points are few already
             keys = len(self.space.config)
             leaders = np.arange(n) * CONFIGS_PER_BATCH // n * n // CONFIGS_PER_BATCH
             points[:, :keys] = points[leaders, :keys]
-        seeds = random.integers(HIGHEST_SEED, size=n)
-        if again:
-            more = self._near.ask(again, random)
-            points, seeds = np.concatenate([points, more[0]]), np.concatenate([seeds, more[1]])
-        return points, seeds, again
-
-    def _learn(self, points: np.ndarray, seeds: np.ndarray, again: int, margins: np.ndarray) -> None:
-        fresh = len(points) - again
-        self._sampler.tell(points[:fresh], margins[:fresh])
-        self._near.tell(points, seeds, margins, again)
+        return points
 
     def _iterate(self) -> None:
         iteration, ground, found = len(self.found.margins), self.ground, self.found
         proposal = self._sampler.proposal()
-        points, seeds, again = self._propose(iteration)
+        points = self._points(iteration)
+        seeds = np.random.default_rng([self.settings.seed, SEARCHING, iteration, 1]).integers(
+            HIGHEST_SEED, size=len(points)
+        )
         cases = Cases(self.space.configs(points), seeds.tolist(), self.space.edits(points))
         before = ground.simulated
         outcomes = ground.run(cases)
@@ -177,7 +166,7 @@ class Search:
         cases = outcomes.explicit(cases)
         contacts = int(np.isfinite(outcomes.time).sum())
         outcomes = confirmed(ground, cases, outcomes)
-        self._learn(points, seeds, again, outcomes.margin)
+        self._sampler.tell(points, outcomes.margin)
         rows = np.flatnonzero(outcomes.failed)
         log_proposal = (proposal or Normals.nominal(self.space.size)).log_density(points[rows])
         self.found = Failures(  # at once: an interrupt leaves the old state or the new one

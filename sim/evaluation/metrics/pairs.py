@@ -14,7 +14,7 @@ from torch import Tensor
 from sim.evaluation.episodes import Episodes
 from sim.evaluation.metrics.base import Measure
 
-BLOCK = 65_536  # elements that the operations of one pass handle at a time, so that they stay in the cache
+BLOCK = 32_768  # elements that the operations of one pass handle at a time, so that what they hold stays in the cache
 
 
 @dataclass(frozen=True)

@@ -178,12 +178,12 @@ def with_films(report: dict[str, Any], count: int = 3) -> list[dict[str, Any]]:
     films = []
     for place, case in enumerate(gallery(report["cases"], count)):
         t = np.arange(FRAMES) * 0.1
-        ego = cruise(0.0, 0.0, 20.0, frames=FRAMES).crashing(CONTACT)
-        other = Car(15.0 + 17.5 * t + place, 0.0, speed=17.5, number=1).crashing(CONTACT)
+        ego = cruise(500.0, 0.0, 20.0, frames=FRAMES).crashing(CONTACT)
+        other = Car(515.0 + 17.5 * t + place, 0.0, speed=17.5, number=1).crashing(CONTACT)
         case["contact_frame"] = CONTACT
         case["frames"] = {"min_ttc_2d": CONTACT - 1, "max_drac": 12}
         case["others"] = {"collision": 1, "min_ttc_2d": 1}
-        films.append(pack(episodes([ego, other, cruise(30.0, 8.0, 17.0, frames=FRAMES)]), 0, case))
+        films.append(pack(episodes([ego, other, cruise(530.0, 8.0, 17.0, frames=FRAMES)]), 0, case))
     return films
 
 

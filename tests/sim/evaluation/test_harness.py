@@ -162,6 +162,7 @@ def test_a_driver_that_cannot_drive_the_id_raises_before_any_episode(tmp_path):
 
     with pytest.raises(ValueError, match="cannot drive highway-fast-v0"):
         judge(DriverSpec("picky", Picky), SUITE, tmp_path / "x", Settings(), progress=False)
+    assert not (tmp_path / "x").exists()
 
 
 def test_chunks_hold_every_case_once_and_fit_the_memory():

@@ -132,6 +132,14 @@ def test_nearest_if_the_push_has_parted_them():
     assert int(collisions.measure(made)["collision"].other[0]) == 1
 
 
+def test_what_the_contact_does_to_the_vehicles_does_not_count():
+    made, plain = (episodes(crash(cruise(0, speed=20), cruise(20, speed=10))) for _ in range(2))
+    contact = int(made.contact[0])
+    made.speed[contact:] = 0.0
+    made.heading[contact:, 0, 0] = 1.0
+    assert_same(collisions.measure(made), collisions.measure(plain))
+
+
 def test_no_collision_and_crash_at_the_start():
     made = episodes([cruise(0, frames=10)], crash(cruise(0, frames=10), cruise(3, frames=10)))
     found = collisions.measure(made)
