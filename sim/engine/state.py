@@ -140,7 +140,6 @@ LANE: Fields = {
     "dx": REAL,  # unit vector of the chord
     "dy": REAL,
     "heading": REAL,  # of the chord [rad]
-    "number": wp.int32,  # how many things were placed before it in the episode: its name, while slots move up
     "length": REAL,  # [m]
     "width": REAL,  # [m]
     "speed_limit": REAL,  # [m/s]

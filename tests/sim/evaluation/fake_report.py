@@ -17,7 +17,7 @@ from tests.sim.evaluation.metrics.hand_made import Car, cruise, episodes
 
 NASTY = "<script>window.pwned = 1</script> & \"PPO\" '\u2028' </script><!-- {{ 7 * 7 }}"
 NASTY_ERROR = "ValueError: <img src=x onerror='window.pwned = 1'> ]]> \x00 NaN & more"
-NASTY_GROUP = 'dense "&" <b>bold</b>'
+NASTY_GROUP = 'dense "&" <b>bold</b> </script>'
 
 FRAMES, CONTACT = 60, 40
 

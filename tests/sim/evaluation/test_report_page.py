@@ -68,7 +68,7 @@ def report():
 
 @pytest.fixture(scope="module")
 def films(report):
-    return with_films(report)
+    return with_films(report, 7)
 
 
 @pytest.fixture(scope="module")
@@ -214,7 +214,8 @@ def test_a_failed_certificate_names_the_first_difference():
 
 def test_roads_are_stored_once(page):
     data = json.loads(re.search(r'id="data">(.*?)</script>', page, re.DOTALL)[1])
-    assert len(data["replays"]) == 3
+    assert len(data["replays"]) == 7
+    assert NASTY_GROUP in {film["group"] for film in data["replays"]}
     assert len(data["roads"]) == 1
 
 

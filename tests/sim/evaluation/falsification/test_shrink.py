@@ -1,9 +1,13 @@
 import itertools
+from types import SimpleNamespace
 
 import numpy as np
 import pytest
 
-from sim.evaluation.falsification.shrink import minimise
+from sim.evaluation.falsification.ground import Cases
+from sim.evaluation.falsification.margin import FEATURES
+from sim.evaluation.falsification.scene import Edit
+from sim.evaluation.falsification.shrink import minimise, shrink
 
 
 def minimised(items, fails):
@@ -49,3 +53,29 @@ def test_rows_are_shrunk_side_by_side_and_alike():
 def test_rows_without_items_need_no_test():
     found, batches = minimised([[], []], lambda row, kept: True)
     assert found == [(), ()] and sum(batches) == 0
+
+
+class Toy:
+    """Fails where vehicle 4 is there and has been shifted by 3 m at least, whatever else."""
+
+    config = {"lanes_count": 3, "vehicles_density": 1}
+
+    def run(self, cases, limits=None):
+        found = []
+        for row in range(len(cases)):
+            shift = max((edit.shift for edit in cases.edits_of(row) if edit.slot == 4), default=0)
+            found.append(shift >= 3 and 4 not in cases.removed[row])
+        traffic = np.tile(np.arange(8) > 0, (len(cases), 1))
+        features = np.full((len(cases), len(FEATURES)), 4.0)
+        return SimpleNamespace(failed=np.array(found, dtype=bool), traffic=traffic, features=features)
+
+
+def test_a_failure_keeps_only_what_it_needs():
+    edits = np.array([[[-5.0, 1.0, 0, 0], [8.0, 2.0, -1.0, 1]], [[3.0, 0, 0, 0], [2.0, 0, 0, 0]]])
+    configs = [{"lanes_count": 2, "vehicles_density": 1.5}, {"lanes_count": 3, "vehicles_density": 1.25}]
+    cases = Cases(configs, [5, 6], edits, np.array([[2, 4], [4, 7]]), [(), ()])
+    small = shrink(Toy(), cases, SimpleNamespace(time=np.array([4.0, 5.0])))
+    assert small.configs == [{}, {}] and small.seeds == [5, 6]
+    assert small.removed == [(1, 2, 3, 5, 6, 7)] * 2
+    assert small.edits_of(0) == [Edit(4, shift=3.0)] and small.edits_of(1) == [Edit(4, shift=3.0)]
+    assert cases.edits[0, 0, 0] == -5 and cases.configs[0]["lanes_count"] == 2  # what was given stays
