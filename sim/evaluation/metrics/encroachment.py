@@ -94,12 +94,12 @@ def _outer(episodes: Episodes, index: Tensor) -> Tensor:
 
 
 def _near_path(episodes: Episodes, path_x: Tensor, path_y: Tensor, outer: Tensor) -> Tensor:
-    """Return the flat indices of vehicles that come into the box around the ego's path, in worlds of crossing paths."""
-    worlds = _may_cross(episodes)
-    if not bool(worlds.any()):
-        return torch.zeros(0, dtype=torch.int64, device=worlds.device)
+    """Return the flat indices of vehicles that may cross the ego's path, where they are in the box around it."""
+    slots = _may_cross(episodes)
+    if not bool(slots.any()):
+        return torch.zeros(0, dtype=torch.int64, device=slots.device)
     box = [(name, *_range(path, episodes.counts)) for name, path in (("x", path_x), ("y", path_y))]
-    fixed = torch.zeros(len(worlds), dtype=outer.dtype, device=outer.device).masked_fill_(~worlds, torch.inf)[:, None]
+    fixed = torch.zeros(slots.shape, dtype=outer.dtype, device=outer.device).masked_fill_(~slots, torch.inf)
     indices = []
     for rows in blocks(episodes):
         beyond = absence(episodes, rows) + fixed - MARGIN
@@ -114,20 +114,27 @@ def _near_path(episodes: Episodes, path_x: Tensor, path_y: Tensor, outer: Tensor
 
 
 def _may_cross(episodes: Episodes) -> Tensor:
-    """Return the worlds in which a slot's headings and the ego's differ enough at some frames, bool [N]."""
+    """Return the slots whose headings and the ego's differ enough at some frames, bool [N, V].
+
+    Where vehicles change slots, all slots of a world in which there is one.
+    """
     n, v = episodes.x.shape[1:]
     least = torch.full((n, v), torch.inf, dtype=episodes.heading.dtype, device=episodes.heading.device)
     most = -least
+    numbers = episodes.number[0], episodes.number[0]
     for rows in blocks(episodes):
         heading, absent = episodes.heading[rows], absence(episodes, rows)
         least = torch.minimum(least, (heading + absent).amin(0))
         most = torch.maximum(most, (heading - absent).amax(0))
+        number = episodes.number[rows]
+        numbers = torch.minimum(numbers[0], number.amin(0)), torch.maximum(numbers[1], number.amax(0))
     low, high = _range(episodes.of_ego("heading"), episodes.counts)
     first, spread = least - high[:, None], most - least + (high - low)[:, None]
     first = first.remainder(math.pi)
     # The angle between two lines is large enough from CROSSING to pi - CROSSING, and again a half turn later.
     turned = first + spread >= torch.where(first <= math.pi - CROSSING, CROSSING, math.pi + CROSSING)
-    return turned.any(1)
+    change = (numbers[0] != numbers[1]).any(1)
+    return turned | (turned.any(1) & change)[:, None]
 
 
 def _range(values: Tensor, counts: Tensor) -> tuple[Tensor, Tensor]:

@@ -17,6 +17,8 @@ from sim.evaluation.cluster import LostChunk, run_chunks
 from sim.evaluation.driver import DriverSpec, RandomDriver
 from sim.evaluation.runner import run_batch
 
+pytestmark = pytest.mark.slow  # Ray's nodes take their time to start and to stop
+
 
 def squared(chunk):
     return {"square": chunk["number"] ** 2}

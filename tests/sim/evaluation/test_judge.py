@@ -44,6 +44,7 @@ def test_all_of_it_at_once(tmp_path):
     assert int(root.get("failures")) == at_fault
 
 
+@pytest.mark.slow
 def test_a_cluster_gives_the_same_report(tmp_path):
     here = judge(DriverSpec("random", RandomDriver), SUITE, tmp_path / "here", Settings(batch_size=3), progress=False)
     options = Options(cluster="local")

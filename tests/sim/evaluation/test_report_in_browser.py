@@ -7,6 +7,8 @@ from sim.evaluation.worst_cases import gallery, worst_first
 from tests.sim.evaluation.browser import MISSING, Tab, chromium, chromium_path
 from tests.sim.evaluation.fake_report import NASTY, fake_comparison, fake_report, with_films
 
+pytestmark = pytest.mark.slow  # needs a browser, which `make test-full` installs
+
 
 @pytest.fixture(scope="module")
 def report():
