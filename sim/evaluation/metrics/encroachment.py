@@ -30,9 +30,16 @@ def post_encroachment(episodes: Episodes) -> Measure:
     """
     n, v = episodes.x.shape[1:]
     others, frames = _overlaps(episodes)
-    world, number = others // v % n, episodes.number.flatten()[others].long()
+    number = episodes.number.view(-1)[others].long()
     numbers = int(number.max()) + 1 if len(number) else 1
-    keys, pair = torch.unique(world * numbers + number, return_inverse=True)
+    keys, pair = torch.unique(others // v % n * numbers + number, return_inverse=True)
+    # Who enters and leaves when is decided in the first and the last frame of either one in the area.
+    ends = torch.zeros_like(frames, dtype=torch.bool)
+    for time in (frames, others // (n * v)):
+        for reduce in ("amin", "amax"):
+            ends |= time == _per_pair(time, pair, len(keys), reduce)[pair]
+    others, frames, pair = others[ends], frames[ends], pair[ends]
+    world = others // v % n
     mine, theirs = Boxes.at(episodes, _ego(episodes, frames, world)), Boxes.at(episodes, others)
     enter, leave = _stay(mine, theirs, frames, episodes.dt)
     come, go = _stay(theirs, mine, others // (n * v), episodes.dt)
@@ -50,7 +57,7 @@ def post_encroachment(episodes: Episodes) -> Measure:
 
 def _per_pair(values: Tensor, pair: Tensor, count: int, reduce: str) -> Tensor:
     """Return the least ("amin") or largest ("amax") value of each of `count` pairs of vehicles."""
-    empty = torch.zeros(count, dtype=torch.float64, device=values.device)
+    empty = torch.zeros(count, dtype=values.dtype, device=values.device)
     return empty.scatter_reduce(0, pair, values, reduce, include_self=False)
 
 

@@ -56,8 +56,6 @@ def test_the_player_plays(browser, file):
     assert tab.text("#ego-speed") == "ego 20.0 m/s"
     green = tab.pixel(0.5, 0.5)
     assert green[1] > green[0] + 60  # the ego in the middle
-    left, right, beside = (tab.pixel(*at) for at in ((0.02, 0.522), (0.98, 0.522), (0.02, 0.02)))
-    assert left == right != beside  # 500 m from the road's beginning there is road on both sides
     stands = tab.picture()
     tab.page.click("#play")
     tab.wait("Number(document.getElementById('scrub').value) > 42")
@@ -81,6 +79,8 @@ def test_the_player_plays(browser, file):
     assert tab.text("#play") == "Play"
 
     tab.page.locator("#scrub").fill("0")
+    left, right, beside = (tab.pixel(*at) for at in ((0.02, 0.522), (0.98, 0.522), (0.02, 0.02)))
+    assert left == right != beside  # 500 m from the road's beginning there is road on both sides
     near = tab.picture()
     tab.page.click("#farther")
     assert tab.picture() != near
