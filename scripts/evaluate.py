@@ -29,7 +29,7 @@ class Arguments:
     run: Annotated[Path | None, tyro.conf.Positional] = None
     """A run folder of scripts/train.py: its policy, its environment."""
     driver: str | None = None
-    """random, idle, idm or a Stable-Baselines3 FILE.zip, instead of the run's policy."""
+    """random, idle, idm, blind, search or a Stable-Baselines3 FILE.zip, instead of the run's policy."""
     options: tyro.conf.OmitArgPrefixes[Options] = field(default_factory=Options)
     simulator: str = "ours"
     """ours or highway-env."""

@@ -31,7 +31,7 @@ class Arguments(Selection):
     source: Annotated[Path | None, tyro.conf.Positional] = None
     """A run folder of scripts/train.py, a trace, or a folder that scripts/evaluate.py --suite wrote."""
     driver: str | None = None
-    """random, idle, idm or a Stable-Baselines3 FILE.zip, instead of the run's policy."""
+    """random, idle, idm, blind, search or a Stable-Baselines3 FILE.zip, instead of the run's policy."""
     seed: int = 0
     verify: bool = False
     """Show nothing; simulate again and compare every state hash."""

@@ -104,7 +104,8 @@ def judge(
     run = evaluate_suite(spec, suite, folder, settings, stress, shard, progress)
     if options.robustness:
         few = [replace(chunk, seeds=chunk.seeds[: options.robustness]) for chunk in chunks_of(suite, settings, stress)]
-        sharded = partial(cluster.run_chunks, address=address) if options.cluster else None
+        gpus = 1.0 if settings.device.startswith("cuda") else 0.0
+        sharded = partial(cluster.run_chunks, address=address, gpus=gpus) if options.cluster else None
         first = [chunk for chunk in few if chunk.number == 0]
         run["robustness"] = sweep(spec, first, settings, run_chunks=sharded, progress=progress)
     machine = provenance()

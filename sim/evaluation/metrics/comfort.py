@@ -1,4 +1,4 @@
-"""How the ride feels: accelerations, jerk and yaw of the ego, and how often it is steered to and fro.
+"""How the ride feels: accelerations, jerk and yaw of the ego, and how often it is steered back and forth.
 
 Derivatives are Savitzky-Golay filters of order 2 over 0.8 s (accelerations, yaw) and 1.5 s (jerk), windows in seconds,
 inside the frames before the first contact. The acceleration along the road is the derivative of the speed, the one
