@@ -131,7 +131,7 @@ class Env(gymnasium.Env):
 
 def _of_first(observation: Observation) -> Any:
     """Return the only world's observation as NumPy arrays."""
-    return mapped(lambda tensor: tensor[0].numpy(), observation)
+    return mapped(lambda tensor: tensor.numpy()[0], observation)
 
 
 def _first(info: dict[str, Any]) -> dict[str, Any]:
@@ -141,8 +141,8 @@ def _first(info: dict[str, Any]) -> dict[str, Any]:
         if isinstance(value, dict):
             plain[name] = _first(value)
         elif name == "action":
-            array = value[0].numpy()
+            array = value.numpy()[0]
             plain[name] = array if array.ndim else array.item()
         else:
-            plain[name] = value[0].item() if value.ndim == 1 else tuple(value[0].tolist())
+            plain[name] = value.item() if value.ndim == 1 else tuple(value[0].tolist())
     return plain
