@@ -4,7 +4,7 @@ import pytest
 
 from sim.evaluation.report_page import write_page
 from sim.evaluation.worst_cases import gallery, worst_first
-from tests.sim.evaluation.browser import MISSING, Tab, chromium, chromium_path
+from tests.sim.evaluation.browser import Tab, chromium
 from tests.sim.evaluation.fake_report import NASTY, fake_comparison, fake_report, with_films
 
 pytestmark = pytest.mark.slow  # needs a browser, which `make test-full` installs
@@ -24,14 +24,8 @@ def file(report, tmp_path_factory):
 
 @pytest.fixture(scope="module")
 def browser():
-    if chromium_path() is None:
-        pytest.skip(f"test_a_browser_is_here fails: {MISSING}")
     with chromium() as started:
         yield started
-
-
-def test_a_browser_is_here():
-    assert chromium_path(), MISSING
 
 
 def test_the_page_opens_from_disk_without_a_word(browser, file):
