@@ -108,24 +108,29 @@ def judge(
         sharded = partial(cluster.run_chunks, address=address, gpus=gpus) if options.cluster else None
         first = [chunk for chunk in few if chunk.number == 0]
         run["robustness"] = sweep(spec, first, settings, run_chunks=sharded, progress=progress)
-    machine = provenance()
-    of_run = {
-        "command": machine.pop("command"),
-        "commit": machine.pop("commit"),
-        "dirty": machine.pop("uncommitted_changes"),
-        "started": machine.pop("date"),
-        "versions": machine.pop("versions"),
-        "machine": machine,
-        "seconds": round(time.perf_counter() - begun, 1),
-        "batch_size": settings.batch_size,
-        "workers": run.get("workers", 1),
-    }
+    of_run = _origin(settings, run, time.perf_counter() - begun)
     report = build_report(suite, driver, run, of_run, stress)
     write_text(out / "report.json", json.dumps(report, indent=1, allow_nan=False) + "\n")
     write_page(out / "report.html", report, replays=films(spec, report, settings))
     if options.junit:
         write_junit(options.junit, report)
     return report
+
+
+def _origin(settings: Settings, run: dict[str, Any], seconds: float) -> dict[str, Any]:
+    """The part "run" of a report: what may differ between two runs of one command."""
+    machine = provenance()
+    return {
+        "command": machine.pop("command"),
+        "commit": machine.pop("commit"),
+        "dirty": machine.pop("uncommitted_changes"),
+        "started": machine.pop("date"),
+        "versions": machine.pop("versions"),
+        "machine": machine,
+        "seconds": round(seconds, 1),
+        "batch_size": settings.batch_size,
+        "workers": run.get("workers", 1),
+    }
 
 
 def run_on_cluster(

@@ -30,12 +30,6 @@ class Pairs:
         number = episodes.number.flatten()[self.index].long()
         return least_of(n, self.value, self.index // v % n, self.index // (n * v), number)
 
-    def by_frame(self, episodes: Episodes) -> Tensor:
-        """Return the least value of each frame, float64 [T, N]; inf where there is none."""
-        t, n, v = episodes.x.shape
-        least = torch.full((t * n,), torch.inf, dtype=torch.float64, device=self.value.device)
-        return least.scatter_reduce(0, self.index // v, self.value, "amin").view(t, n)
-
 
 def ego_index(episodes: Episodes, index: Tensor) -> Tensor:
     """Return the flat index of the ego at the frame and in the world of flat indices [P] of [T, N, V]."""
