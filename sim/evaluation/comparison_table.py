@@ -5,12 +5,11 @@ from __future__ import annotations
 from typing import Any
 
 from sim.evaluation.comparison import Comparison, Row
-from sim.evaluation.report_files import Report
+from sim.evaluation.report_files import Report, rounded
 from sim.evaluation.statistics import CONFIDENCE, MIN_RUNS, POWER, Estimate
 
 ALPHA = 1 - CONFIDENCE
 SHOWN_ERRORS, MESSAGE = 10, 200  # how many are listed, and how many letters of each
-DIGITS = 9  # significant, as in report.json
 HEAD = ("metric", "A", "B", "B - A (95 %)", "p", "p (Holm)", "B wins / ties / loses", "verdict")
 
 
@@ -90,7 +89,7 @@ def as_dict(comparison: Comparison) -> dict[str, Any]:
 
 def _row_dict(row: Row) -> dict[str, Any]:
     def estimate(one: Estimate) -> dict[str, Any]:
-        return {"value": _rounded(one.value), "ci95": [_rounded(one.low), _rounded(one.high)], "note": one.note}
+        return {"value": rounded(one.value), "ci95": [rounded(one.low), rounded(one.high)], "note": one.note}
 
     return {
         "unit": row.spec.unit,
@@ -102,18 +101,14 @@ def _row_dict(row: Row) -> dict[str, Any]:
         "pairs": row.difference.n,
         "one_sided": row.one_sided,
         "test": row.test,
-        "p": _rounded(row.p),
-        "p_holm": _rounded(row.p_adjusted),
-        "q_benjamini_hochberg": _rounded(row.q),
+        "p": rounded(row.p),
+        "p_holm": rounded(row.p_adjusted),
+        "q_benjamini_hochberg": rounded(row.q),
         "win_tie_loss": None if row.outcome is None else list(row.outcome),
-        "detectable": _rounded(row.detectable),
+        "detectable": rounded(row.detectable),
         "cases_needed": row.needed,
         "verdict": verdict(row),
     }
-
-
-def _rounded(value: float | None) -> float | None:
-    return None if value is None else float(f"{value:.{DIGITS}g}")
 
 
 def _side(reports: tuple[Report, ...]) -> str:

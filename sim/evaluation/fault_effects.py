@@ -1,7 +1,4 @@
-"""What faults do to observations and actions: frames that are lost, actions that come late or are held.
-
-Source: shared/reference/evaluation.md, section 6.2, lists the faults.
-"""
+"""What faults do to observations and actions: frames that are lost, actions that come late or are held."""
 
 from __future__ import annotations
 

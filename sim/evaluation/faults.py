@@ -3,8 +3,6 @@
 A `FaultyDriver` is a driver inside a fault, and a driver itself. What a fault draws is a function of (its seed, the
 episode's seed, the step) alone, and a greater severity uses the same numbers: all severities of a fault meet the same
 episode under the same luck, so that their differences can be paired (common random numbers).
-
-Source: shared/reference/evaluation.md, section 6.2, lists the faults.
 """
 
 from __future__ import annotations

@@ -8,7 +8,6 @@ from __future__ import annotations
 
 import json
 import math
-import os
 from collections.abc import Callable, Iterator, Sequence
 from dataclasses import dataclass, field
 from functools import cache, lru_cache, partial
@@ -25,15 +24,12 @@ from sim.evaluation.driver import Driver, DriverSpec, prepare
 from sim.evaluation.episodes import Episodes, Recorder
 from sim.evaluation.metrics.base import Measure
 from sim.evaluation.metrics.catalogue import measure_all
+from sim.evaluation.report_files import rounded, write_text
 from sim.evaluation.runner import run_batch, run_or_split, versions
 from sim.evaluation.suites import Suite
 from sim.recording import Origin, States, Traces
 from sim.recording.traces import plain
 
-SCHEMA = 1
-"""Of the folder and of report.json."""
-DIGITS = 9
-"""Significant digits of the figures in a report: sums over a batch may differ in the last bits."""
 MAX_STEPS = 400
 """Policy steps after which an episode is cut off, where the id's config has no duration (a merge can be blocked)."""
 SAMPLE = 0.02
@@ -240,11 +236,6 @@ def _column(measure: Measure) -> tuple[list[float | None], list[int], list[int]]
     return values, measure.frame.tolist(), measure.other.tolist()
 
 
-def rounded(value: float | None) -> float | None:
-    """Returns a figure as it stands in reports: `DIGITS` significant digits, None for what is no finite number."""
-    return None if value is None or not math.isfinite(value) else float(f"{value:.{DIGITS}g}")
-
-
 class Folder:
     """The folder of an evaluation: what is done is kept, and not done again.
 
@@ -369,10 +360,3 @@ def first_difference(one: np.ndarray, other: np.ndarray) -> int | None:
     if len(unequal):
         return int(unequal[0])
     return None if len(one) == len(other) else common
-
-
-def write_text(path: Path, text: str) -> None:
-    """Writes a file whole or not at all."""
-    partial_path = path.with_name(path.name + ".partial")
-    partial_path.write_text(text, encoding="utf-8")
-    os.replace(partial_path, path)

@@ -14,7 +14,6 @@ from typing import Any
 from sim.evaluation import cluster
 from sim.evaluation.driver import DriverSpec
 from sim.evaluation.harness import (
-    SCHEMA,
     Chunk,
     ChunkResult,
     Folder,
@@ -25,10 +24,10 @@ from sim.evaluation.harness import (
     evaluate_suite,
     make_envs,
     run_chunk,
-    write_text,
 )
 from sim.evaluation.junit import write_junit
 from sim.evaluation.player import pack
+from sim.evaluation.report_files import SCHEMA, write_text
 from sim.evaluation.report_page import write_page
 from sim.evaluation.robustness import sweep
 from sim.evaluation.suite_report import build_report
@@ -108,7 +107,7 @@ def judge(
         sharded = partial(cluster.run_chunks, address=address, gpus=gpus) if options.cluster else None
         first = [chunk for chunk in few if chunk.number == 0]
         run["robustness"] = sweep(spec, first, settings, run_chunks=sharded, progress=progress)
-    of_run = _origin(settings, run, time.perf_counter() - begun)
+    of_run = _origin(settings, time.perf_counter() - begun)
     report = build_report(suite, driver, run, of_run, stress)
     write_text(out / "report.json", json.dumps(report, indent=1, allow_nan=False) + "\n")
     write_page(out / "report.html", report, replays=films(spec, report, settings))
@@ -117,7 +116,7 @@ def judge(
     return report
 
 
-def _origin(settings: Settings, run: dict[str, Any], seconds: float) -> dict[str, Any]:
+def _origin(settings: Settings, seconds: float) -> dict[str, Any]:
     """The part "run" of a report: what may differ between two runs of one command."""
     machine = provenance()
     return {
@@ -129,7 +128,6 @@ def _origin(settings: Settings, run: dict[str, Any], seconds: float) -> dict[str
         "machine": machine,
         "seconds": round(seconds, 1),
         "batch_size": settings.batch_size,
-        "workers": run.get("workers", 1),
     }
 
 

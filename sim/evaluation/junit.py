@@ -2,12 +2,12 @@
 
 from __future__ import annotations
 
-import os
 import xml.etree.ElementTree as ElementTree
 from pathlib import Path
 from typing import Any
 
 from sim.evaluation.report_figures import clean
+from sim.evaluation.report_files import write_text
 from sim.evaluation.worst_cases import OUTCOMES, moments, outcome
 
 FAILURES = ("at_fault_collision",)
@@ -16,10 +16,7 @@ FAILURES = ("at_fault_collision",)
 
 def write_junit(path: str | Path, report: dict[str, Any]) -> None:
     """Writes `junit` to a file; a kill in the middle leaves no half-written file at `path`."""
-    path = Path(path)
-    partial = path.with_name(path.name + ".partial")
-    partial.write_text(junit(report), encoding="utf-8")
-    os.replace(partial, path)
+    write_text(path, junit(report))
 
 
 def junit(report: dict[str, Any]) -> str:

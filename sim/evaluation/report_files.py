@@ -1,8 +1,10 @@
-"""Reads report.json, as `evaluate.py --suite` writes it, and says clearly what is wrong with one."""
+"""How report.json is written and read: its version, its figures, and clear words about what is wrong with one."""
 
 from __future__ import annotations
 
 import json
+import math
+import os
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
@@ -10,7 +12,23 @@ from typing import Any
 from sim.evaluation.metrics.base import Spec
 
 SCHEMA = 1
+"""Version of report.json and of the folder it stands in."""
+DIGITS = 9
+"""Significant digits of the figures in a report: sums over a batch may differ in the last bits."""
 NAME = "report.json"
+
+
+def rounded(value: float | None) -> float | None:
+    """Returns a figure as it stands in reports: `DIGITS` significant digits, None for what is no finite number."""
+    return None if value is None or not math.isfinite(value) else float(f"{value:.{DIGITS}g}")
+
+
+def write_text(path: str | Path, text: str) -> None:
+    """Writes a file whole or not at all: a kill in the middle leaves no half-written file at `path`."""
+    path = Path(path)
+    partial = path.with_name(path.name + ".partial")
+    partial.write_text(text, encoding="utf-8")
+    os.replace(partial, path)
 
 
 @dataclass(frozen=True)

@@ -5,7 +5,6 @@ from __future__ import annotations
 import base64
 import hashlib
 import json
-import os
 from collections import Counter
 from collections.abc import Sequence
 from functools import cache
@@ -29,10 +28,9 @@ from sim.evaluation.report_figures import (
     span,
     unit,
 )
+from sim.evaluation.report_files import SCHEMA, write_text
 from sim.evaluation.worst_cases import OUTCOMES, moments, outcome, worst_first
 
-SCHEMA = 1
-"""Version of report.json that this page shows."""
 FOLDER = Path(__file__).parent / "page"
 """The template, the styles and the scripts."""
 SHOWN_CASES = 300
@@ -54,10 +52,7 @@ def write_page(
     replays: Sequence[dict[str, Any]] = (),
 ) -> None:
     """Writes the page; a kill in the middle leaves no half-written file at `path`. As `render`."""
-    path = Path(path)
-    partial = path.with_name(path.name + ".partial")
-    partial.write_text(render(report, comparison, replays), encoding="utf-8")
-    os.replace(partial, path)
+    write_text(path, render(report, comparison, replays))
 
 
 def render(

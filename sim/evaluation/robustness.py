@@ -1,6 +1,6 @@
 """How a driver gets worse under faults: curves over severity, paired with the clean run of the same cases.
 
-Source: shared/reference/evaluation.md, section 6.2: degradation curve, area under it, critical severity.
+Of each fault: a degradation curve, the area under it, and the critical severity.
 """
 
 from __future__ import annotations
@@ -17,7 +17,8 @@ from tqdm import tqdm
 from sim.evaluation.driver import Driver, DriverSpec, prepare
 from sim.evaluation.fault_effects import NotApplicable
 from sim.evaluation.faults import ACTION_FAULTS, FAULTS, fault_named, faulty
-from sim.evaluation.harness import Chunk, Settings, make_envs, rounded, step_limit
+from sim.evaluation.harness import Chunk, Settings, make_envs, step_limit
+from sim.evaluation.report_files import rounded
 from sim.evaluation.runner import run_batch, run_or_split
 from sim.evaluation.statistics import Estimate, estimate_metrics, tango_interval
 from sim.world import Kind

@@ -11,8 +11,8 @@ from typing import Any
 
 import numpy as np
 
-from sim.evaluation.harness import SCHEMA, rounded
 from sim.evaluation.metrics.catalogue import SPECS
+from sim.evaluation.report_files import SCHEMA, rounded
 from sim.evaluation.statistics import estimate_metrics
 from sim.evaluation.suites import Suite
 

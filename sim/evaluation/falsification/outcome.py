@@ -20,6 +20,7 @@ from sim.evaluation.falsification.scene import Edit, EditedEnvs
 from sim.evaluation.falsification.search import BASELINE, ESTIMATE, HIGHEST_SEED, SCHEMA, Failures
 from sim.evaluation.falsification.shrink import shrink
 from sim.evaluation.falsification.space import Space
+from sim.evaluation.report_files import write_text
 from sim.evaluation.statistics.intervals import Estimate, garwood_interval
 from sim.recording import DivergenceError, Trace, camera, frame_rate, make_envs, pictures, record_episode, replay
 from sim.video import check_video_path, write_video
@@ -160,9 +161,7 @@ def write(
         {"about": kind.about, "cases": [f"{int(member):04d}" for member in kind.members]} for kind in kinds
     ]
     text = json.dumps(head | {"cases": cases}, indent=1, allow_nan=False) + "\n"
-    partial = folder / (FAILURES + ".partial")
-    partial.write_text(text)
-    partial.replace(folder / FAILURES)
+    write_text(folder / FAILURES, text)
     return len(small.cases) - len(kept), kinds
 
 

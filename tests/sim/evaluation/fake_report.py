@@ -95,7 +95,6 @@ def fake_report(cases: int = 420, seed: int = 0) -> dict[str, Any]:
             "seconds": 182.4,
             "decision_latency_ms": {"p50": 0.0123, "p95": 0.0301, "p99": 0.0527},
             "batch_size": 512,
-            "workers": 1,
         },
     }
 
