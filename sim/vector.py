@@ -94,8 +94,8 @@ class VectorEnv(gymnasium.vector.VectorEnv):
         def zeros(*shape: int, dtype: torch.dtype) -> torch.Tensor:
             return torch.zeros(n, *shape, dtype=dtype, device=self.device)
 
-        self._mask, self._pending = (zeros(dtype=torch.bool) for _ in range(2))
-        self._all, self._active = (torch.ones(n, dtype=torch.bool, device=self.device) for _ in range(2))
+        self._mask, self._active, self._pending = (zeros(dtype=torch.bool) for _ in range(3))
+        self._all = torch.ones(n, dtype=torch.bool, device=self.device)
         self._meta = torch.ones(n, egos, dtype=torch.int32, device=self.device)
         self._command = zeros(egos, 2, dtype=real)
         numbers = sum(int(np.prod(space.shape)) for space in _members(self.single_action_space))
@@ -285,8 +285,7 @@ class VectorEnv(gymnasium.vector.VectorEnv):
         actions = action_types.checked(actions, self.single_action_space, self.num_envs, self.device)
         self.action_type.encode(actions, self._meta, self._command)
         self._action.copy_(actions.view(self.num_envs, -1))
-        if self.autoreset_mode is AutoresetMode.NEXT_STEP:
-            torch.logical_not(self._pending, out=self._active)
+        torch.logical_not(self._pending, out=self._active)  # in every mode: a loaded state may let worlds stand still
         return actions
 
     def _finish(self, actions: torch.Tensor) -> tuple[Observation, torch.Tensor, torch.Tensor, torch.Tensor, Info]:
