@@ -309,3 +309,18 @@ def test_step_and_partial_reset_before_the_first_reset(device):
         envs.step([0, 0])
     with pytest.raises(ValueError, match="the first reset must begin an episode in each"):
         envs.reset(seed=0, options={"reset_mask": [True, False]})
+
+
+@pytest.mark.parametrize("mode", list(AutoresetMode))
+def test_a_world_that_a_loaded_state_calls_pending_does_not_move(mode):
+    """What tree search relies on: branches that are not in use stand still, whatever the mode."""
+    envs = sim.make_vec("highway-fast-v0", 3, autoreset_mode=AutoresetMode.DISABLED)
+    envs.reset(seed=0)
+    state = envs.state_dict() | {"pending": torch.tensor([False, True, False])}
+    other = sim.make_vec("highway-fast-v0", 3, autoreset_mode=mode)
+    other.load_state_dict(state)
+    before = other.world.clone()
+    # highway-env's autoreset of the next step would begin an episode there: the frames alone are looked at
+    next(other.frames(torch.ones(3, dtype=torch.int64)))
+    moved = (other.world.x != before.x).any(1)
+    assert moved.tolist() == [True, False, True]
