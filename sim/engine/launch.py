@@ -26,13 +26,13 @@ def _pool(threads: int) -> ThreadPoolExecutor:
 class Program:
     """A fixed sequence of kernel launches over the first axis of their arrays, recorded once and run every step.
 
-    Each kernel's last argument is the first world of its slice. A Warp CPU launch uses one core and releases the GIL,
-    so slices run in a thread pool; all launches of one slice run in order on one thread.
+    A launch is (kernel, inputs) with one thread a world, or (kernel, inputs, threads) with so many a world: such a
+    kernel asks for two thread numbers, world and thread. The last argument of each is the first world of its slice. A
+    Warp CPU launch uses one core and releases the GIL, so slices run in a thread pool; all launches of one slice run in
+    order on one thread.
     """
 
-    def __init__(
-        self, launches: Sequence[tuple[Any, Sequence[Any]]], worlds: int, device: torch.device, threads: int
-    ) -> None:
+    def __init__(self, launches: Sequence[tuple], worlds: int, device: torch.device, threads: int) -> None:
         slices = 1
         if device.type == "cpu" and threads > 1:
             slices = min(
@@ -43,8 +43,10 @@ class Program:
         self._threads = min(threads, slices)
         self._slices = [
             [
-                wp.launch(kernel, dim=end - start, inputs=[*inputs, start], device=str(device), record_cmd=True)
-                for kernel, inputs in launches
+                wp.launch(
+                    kernel, dim=(end - start, *threads), inputs=[*inputs, start], device=str(device), record_cmd=True
+                )
+                for kernel, inputs, *threads in launches
             ]
             for start, end in itertools.pairwise(bounds)
         ]

@@ -14,6 +14,7 @@ from sim.engine.drivers import LANE_CHANGE_DELAY, speed_to_index
 from sim.engine.neighbours import sort_along_axis
 from sim.engine.network import closest_lane
 from sim.engine.state import Kind
+from sim.engine.state_hash import fold
 from sim.engine.vehicles import LENGTH, WIDTH
 
 DRAWN_SPEED = -1e6  # m/s, stands for a speed that `place_random` is to draw
@@ -39,7 +40,11 @@ LINEAR_STEERING_SPREAD_1 = 1.5
 
 @wp.func
 def clear_world(world: Any, w: int):
-    """Empty a world and set its clock back."""
+    """Empty a world, name the episode that begins and set its clock back."""
+    name = wp.uint64(0)
+    for word in range(world.rng.shape[1]):
+        name = fold(name, world.rng[w, word])
+    world.rows[w].episode = name
     for v in range(world.cars.shape[1]):
         world.cars[w, v].kind = 0
     world.rows[w].count = 0

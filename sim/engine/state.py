@@ -90,6 +90,7 @@ ROW: Fields = {
     "placed": wp.int32,  # things placed since the reset
     "missed": wp.int32,  # things that a scenario placed beyond the slots of a world, `Sizes.vehicles`
     "tracked_lane": wp.int32,  # lane that lane-keeping asks for, flat number
+    "episode": wp.uint64,  # names the episode: folded from the random stream at its reset; sensors draw from it
 }
 # Arrays of their own: name: (axes, type).
 ARRAYS: dict[str, tuple[str, Any]] = {
@@ -227,13 +228,19 @@ def lane_table(
     return struct
 
 
+_FIELD_TYPES = {
+    ctypes.c_float: torch.float32,
+    ctypes.c_double: torch.float64,
+    ctypes.c_int32: torch.int32,
+    ctypes.c_uint64: torch.int64,
+}
+
+
 def field_views(buffer: torch.Tensor, struct: Any) -> dict[str, torch.Tensor]:
     """Return each field of the rows in a byte buffer `[..., sizeof(struct)]` as a view."""
     views = {}
     for name, kind in struct.ctype._fields_:
-        dtype = {ctypes.c_float: torch.float32, ctypes.c_double: torch.float64, ctypes.c_int32: torch.int32}.get(
-            kind, torch.bool
-        )
+        dtype = _FIELD_TYPES.get(kind, torch.bool)
         offset = getattr(struct.ctype, name).offset
         views[name] = buffer.view(dtype)[..., offset // dtype.itemsize]
     return views

@@ -21,8 +21,9 @@ from sim.engine.state import Kind
 
 DERIVED = ("cos_heading", "sin_heading", "s", "lateral", "rank")
 """Fields of a vehicle that follow from hashed ones, or hold something during a step only."""
-UNHASHED_ROW = ("missed",)
-"""Fields of a world that say nothing about its state: a world that `missed` something is refused at the reset."""
+UNHASHED_ROW = ("missed", "episode")
+"""Fields of a world that say nothing about what happens next: a world that `missed` something is refused at the reset,
+and the name of the episode decides what its sensors' noise looks like, not how it is driven."""
 
 SEED = wp.constant(wp.uint64(0x9E3779B97F4A7C15))  # 2^64 over the golden ratio
 ODD = wp.constant(wp.uint64(0xD6E8FEB86659FD93))  # a multiplier that mixes well (Rrmxmx, Evensen 2018)

@@ -62,8 +62,8 @@ class ObservationType(ABC):
         """Allocate and return the tensors `[N, *shape]` that the kernels will write."""
 
     @abstractmethod
-    def launches(self, mask: Any, reset: bool = False) -> list[tuple[Any, list[Any]]]:
-        """Return (kernel, inputs but the first world) that observe the worlds of `mask`, once bound.
+    def launches(self, mask: Any, reset: bool = False) -> list[tuple]:
+        """Return the launches of a `Program`, without the first world, that observe the worlds of `mask`, once bound.
 
         `reset` says that an episode begins, where highway-env may draw more random numbers than in a step.
         """
