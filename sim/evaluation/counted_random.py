@@ -15,11 +15,7 @@ import numpy as np
 import torch
 from torch import Tensor
 
-# splitmix64. Source: G. L. Steele, D. Lea, C. H. Flood (2014), "Fast splittable pseudorandom number generators",
-# with the constants of S. Vigna's public-domain splitmix64.c.
-GOLDEN = 0x9E3779B97F4A7C15
-ROUNDS = ((30, 0xBF58476D1CE4E5B9), (27, 0x94D049BB133111EB))
-LAST_SHIFT = 31
+from sim.sensors.noise import GOLDEN, LAST_SHIFT, ROUNDS
 
 MEMBER_SPAN = 1 << 32
 """How many numbers of one step belong to each member."""
