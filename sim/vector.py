@@ -162,6 +162,7 @@ class VectorEnv(gymnasium.vector.VectorEnv):
             return family.judge_kernel, [lanes, world, model, rules, mask, wp.from_torch(action), verdict]
 
         scene = Scene(setting, lanes, world, model, self.num_envs, self.device, real)
+        self.binding = scene
         self._observation = self.observation_type.bind(scene)
         observe = self.observation_type.launches(active)
         spawn = (family.spawn_kernel, [lanes, world, model, rules, masked])

@@ -45,6 +45,8 @@ def clear_world(world: Any, w: int):
     for word in range(world.rng.shape[1]):
         name = fold(name, world.rng[w, word])
     world.rows[w].episode = name
+    for agent in range(world.goal.shape[1]):
+        world.goal[w, agent] = -1
     for v in range(world.cars.shape[1]):
         world.cars[w, v].kind = 0
     world.rows[w].count = 0
