@@ -299,9 +299,10 @@ class SceneFeatures:
         columns = torch.stack([getattr(scene.tracked, field.name) for field in fields(Bodies)], dim=-1)
         if not math.isfinite(float(torch.where(scene.valid[..., None], columns, 0.0).abs().sum())):
             raise ValueError("a tracked thing has a place, speed or size that is not finite")
-        self._bodies.copy_(columns)
-        self._valid.copy_(scene.valid)
-        self._still.copy_(scene.still)
-        self._number.copy_(scene.number)
+        # In the order of their numbers, as in the world itself: where two are equally near, the first one counts.
+        order = torch.where(scene.valid, scene.number, torch.iinfo(torch.int64).max).argsort(dim=1, stable=True)
+        self._bodies.copy_(columns.take_along_dim(order[..., None], 1))
+        for buffer, values in ((self._valid, scene.valid), (self._still, scene.still), (self._number, scene.number)):
+            buffer.copy_(values.gather(1, order))
         self._program()
         return self._observation
