@@ -13,6 +13,8 @@ SAMPLING = 1.0
 """Distance between the points of a curved lane [m]."""
 OVERLAP = 0.1
 """How far a lane's surface is drawn past its ends [m]: lanes of racetracks meet with gaps of some centimetres."""
+SHOULDER_MARGIN, ASPHALT_MARGIN = 1.6, 0.35
+"""How far the shoulder and the asphalt reach beyond a lane's edge [m]."""
 STRIPE_WIDTH = 0.25
 """Width of a painted line [m]."""
 STRIPE_LENGTH, STRIPE_SPACING = 3.0, 13.0

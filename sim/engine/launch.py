@@ -29,15 +29,15 @@ class Program:
     A launch is (kernel, inputs) with one thread a world, or (kernel, inputs, threads) with so many a world: such a
     kernel asks for two thread numbers, world and thread. The last argument of each is the first world of its slice. A
     Warp CPU launch uses one core and releases the GIL, so slices run in a thread pool; all launches of one slice run in
-    order on one thread.
+    order on one thread. `fewest` is the number of worlds that are worth a thread of their own.
     """
 
-    def __init__(self, launches: Sequence[tuple], worlds: int, device: torch.device, threads: int) -> None:
+    def __init__(
+        self, launches: Sequence[tuple], worlds: int, device: torch.device, threads: int, fewest: int = FEWEST_WORLDS
+    ) -> None:
         slices = 1
         if device.type == "cpu" and threads > 1:
-            slices = min(
-                threads * SLICES_PER_THREAD, max(worlds // SMALLEST_SLICE, min(threads, worlds // FEWEST_WORLDS), 1)
-            )
+            slices = min(threads * SLICES_PER_THREAD, max(worlds // SMALLEST_SLICE, min(threads, worlds // fewest), 1))
         bounds = [worlds * i // slices for i in range(slices + 1)]
         self._device = device
         self._threads = min(threads, slices)

@@ -8,14 +8,12 @@ runs of one case differ by what is changed between them and nothing else (common
 from __future__ import annotations
 
 from collections.abc import Sequence
-from functools import lru_cache
-from statistics import NormalDist
 
 import numpy as np
 import torch
 from torch import Tensor
 
-from sim.sensors.noise import GOLDEN, LAST_SHIFT, ROUNDS
+from sim.sensors.noise import GOLDEN, LAST_SHIFT, ROUNDS, normal_quantiles
 
 MEMBER_SPAN = 1 << 32
 """How many numbers of one step belong to each member."""
@@ -57,7 +55,7 @@ class CountedRandom:
 
     def normal(self, step: Tensor, count: int, member: int = 0) -> Tensor:
         """Returns standard normal numbers, float64 [N, count]; arguments as in `bits`."""
-        table = torch.from_numpy(_normal_quantiles()).to(self.keys.device)
+        table = torch.from_numpy(normal_quantiles(QUANTILES)).to(self.keys.device)
         return table[_shifted(self.bits(step, count, member), 64 - 16)]
 
 
@@ -76,11 +74,3 @@ def _shifted(numbers: Tensor, places: int) -> Tensor:
 def _signed(number: int) -> int:
     """The int64 of the same 64 bits."""
     return number - (1 << 64) if number >= 1 << 63 else number
-
-
-@lru_cache(maxsize=1)
-def _normal_quantiles() -> np.ndarray:
-    """The middles of equally likely slices of the normal distribution; SciPy's ndtri is no dependency of ours."""
-    inverse = NormalDist().inv_cdf
-    upper = [inverse((2 * i + 1) / (2 * QUANTILES)) for i in range(QUANTILES // 2, QUANTILES)]
-    return np.array([-value for value in reversed(upper)] + upper)

@@ -2,6 +2,9 @@
 
 from __future__ import annotations
 
+import math
+from abc import abstractmethod
+from dataclasses import dataclass
 from typing import Any
 
 import torch
@@ -10,9 +13,45 @@ from torch import Tensor
 from sim.evaluation.counted_random import CountedRandom
 from sim.observations import Observation, mapped
 
+BURST_STEPS = 5.0
+"""Mean length of a burst of lost frames, in decisions."""
+MOST_IN_BURSTS = BURST_STEPS / (BURST_STEPS + 1)
+"""Share of frames above which a burst would have to begin more than once between two others."""
+
 
 class NotApplicable(ValueError):
     """A fault that means nothing for this driver or this observation."""
+
+
+@dataclass(frozen=True)
+class Fault:
+    """One kind of fault.
+
+    Attributes:
+        name: as in reports and on command lines.
+        unit: of the severity.
+        severities: what a sweep tries, mildest first; 0 is the clean run.
+        about: one line.
+        most: the largest severity that has a meaning.
+        whole: only whole numbers are severities.
+    """
+
+    name: str
+    unit: str
+    severities: tuple[float, ...]
+    about: str
+    most: float = math.inf
+    whole: bool = False
+
+    def check(self, severity: float) -> float:
+        """Returns the severity as a float; ValueError if it has no meaning here."""
+        number = isinstance(severity, int | float) and not isinstance(severity, bool)
+        if not number or not 0 <= severity <= self.most or not math.isfinite(severity):
+            most = "" if math.isinf(self.most) else f" to {self.most:g}"
+            raise ValueError(f"severity {severity!r} of {self.name}: allowed are numbers from 0{most} [{self.unit}]")
+        if self.whole and severity != int(severity):
+            raise ValueError(f"severity {severity!r} of {self.name}: allowed are whole numbers [{self.unit}]")
+        return float(severity)
 
 
 class Effect:
@@ -36,34 +75,69 @@ class Effect:
         return action
 
 
-class DroppedFrames(Effect):
-    """Some observations do not arrive, and the driver sees the last one that did; the first always arrives.
+class Losses:
+    """Which frames are lost, step by step, in bursts or each by itself.
 
     Losses follow Gilbert's two-state chain: after a frame that arrived the next is lost with probability `first`,
     after a lost one with `next`. Source: E. N. Gilbert (1960), "Capacity of a burst-noise channel".
+
+    Args:
+        share: of the frames that is lost.
+        burst: mean length of a row of them in decisions; None: independent.
+        start: the probability that an episode's first frame is lost.
+        draws: numbers of the episodes.
     """
 
-    def __init__(self, share: float, burst: float | None, draws: CountedRandom):
-        """`share` of the frames are lost; `burst`: mean length of a row of them in decisions, None: independent."""
-        self.draws = draws
+    def __init__(self, share: float, burst: float | None, start: float, draws: CountedRandom):
+        self.draws, self.start = draws, start
         self.next = share if burst is None else 1 - 1 / burst
         self.first = share if burst is None else share / ((1 - share) * burst)
         self.lost = torch.zeros(len(draws.keys), dtype=torch.bool, device=draws.keys.device)
+
+    def now(self, step: Tensor, member: int = 0) -> Tensor:
+        """Bool [N]: is this step's frame lost? A new episode knows nothing of the one before."""
+        chance = torch.where(self.lost, self.next, self.first)
+        chance = torch.where(step > 0, chance, self.start)
+        return self.draws.uniform(step, 1, member)[:, 0] < chance
+
+    def keep(self, step: Tensor, member: int = 0) -> None:
+        """Takes the step."""
+        self.lost = self.now(step, member)
+
+
+class RepeatedFrames(Effect):
+    """In place of some observations the driver sees the one before again."""
+
+    def __init__(self) -> None:
         self.last: Observation | None = None
 
-    def _loses(self, step: Tensor) -> Tensor:
-        """Bool [N]: is this step's frame lost? An episode's first never is, which ends a burst of the one before."""
-        chance = torch.where(self.lost, self.next, self.first)
-        return (self.draws.uniform(step, 1)[:, 0] < chance) & (step > 0)
+    @abstractmethod
+    def loses(self, step: Tensor) -> Tensor:
+        """Bool [N]: is this step's observation lost? An episode's first never is."""
 
     def see(self, observation: Observation, step: Tensor) -> Observation:
         if self.last is None:
             return observation
-        return chosen(self._loses(step), self.last, observation)
+        return chosen(self.loses(step), self.last, observation)
 
     def keep(self, seen: Observation, step: Tensor) -> None:
-        self.lost = self._loses(step)
         self.last = mapped(Tensor.clone, seen)  # a driver may work in place on what it is given
+
+
+class DroppedFrames(RepeatedFrames):
+    """Some observations do not arrive, and the driver sees the last one that did; the first always arrives."""
+
+    def __init__(self, share: float, burst: float | None, draws: CountedRandom):
+        """`share` of the frames are lost; `burst`: mean length of a row of them in decisions, None: independent."""
+        super().__init__()
+        self.losses = Losses(share, burst, 0.0, draws)
+
+    def loses(self, step: Tensor) -> Tensor:
+        return self.losses.now(step)
+
+    def keep(self, seen: Observation, step: Tensor) -> None:
+        self.losses.keep(step)
+        super().keep(seen, step)
 
 
 class ActionLatency(Effect):

@@ -1,4 +1,4 @@
-"""Faults of sensors and of the computer between a driver and the world: noise, loss, false objects, delay.
+"""Faults of sensors and of the computer between a driver and the world: noise, loss, delay, what is not there.
 
 A `FaultyDriver` is a driver inside a fault, and a driver itself. What a fault draws is a function of (its seed, the
 episode's seed, the step) alone, and a greater severity uses the same numbers: all severities of a fault meet the same
@@ -7,9 +7,7 @@ episode under the same luck, so that their differences can be paired (common ran
 
 from __future__ import annotations
 
-import math
 from collections.abc import Sequence
-from dataclasses import dataclass
 from typing import Any
 
 import torch
@@ -17,48 +15,23 @@ from torch import Tensor
 
 from sim.evaluation.counted_random import CountedRandom
 from sim.evaluation.driver import DriverSpec, Sees, idle_action, prepare
-from sim.evaluation.fault_effects import ActionHold, ActionLatency, DroppedFrames, Effect, NotApplicable
+from sim.evaluation.fault_effects import (
+    BURST_STEPS,
+    MOST_IN_BURSTS,
+    ActionHold,
+    ActionLatency,
+    DroppedFrames,
+    Effect,
+    Fault,
+    NotApplicable,
+)
 from sim.evaluation.object_faults import FalseObjects, MissedObjects, SensorNoise, UnitNoise
-
-BURST_STEPS = 5.0
-"""Mean length of a burst of lost frames, in decisions."""
-
-
-@dataclass(frozen=True)
-class Fault:
-    """One kind of fault.
-
-    Attributes:
-        name: as in reports and on command lines.
-        unit: of the severity.
-        severities: what a sweep tries, mildest first; 0 is the clean run.
-        about: one line.
-        most: the largest severity that has a meaning.
-        whole: only whole numbers are severities.
-    """
-
-    name: str
-    unit: str
-    severities: tuple[float, ...]
-    about: str
-    most: float = math.inf
-    whole: bool = False
-
-    def check(self, severity: float) -> float:
-        """Returns the severity as a float; ValueError if it has no meaning here."""
-        number = isinstance(severity, int | float) and not isinstance(severity, bool)
-        if not number or not 0 <= severity <= self.most or not math.isfinite(severity):
-            most = "" if math.isinf(self.most) else f" to {self.most:g}"
-            raise ValueError(f"severity {severity!r} of {self.name}: allowed are numbers from 0{most} [{self.unit}]")
-        if self.whole and severity != int(severity):
-            raise ValueError(f"severity {severity!r} of {self.name}: allowed are whole numbers [{self.unit}]")
-        return float(severity)
-
+from sim.sensors.faults import SENSOR_FAULTS, sensor_effect
 
 _SHARES = (0.0, 0.05, 0.1, 0.2, 0.4, 0.8)
 _STEPS = (0.0, 1.0, 2.0, 3.0, 4.0, 5.0)
 
-FAULTS: dict[str, Fault] = {
+_DRIVING: dict[str, Fault] = {
     fault.name: fault
     for fault in (
         Fault(
@@ -69,8 +42,7 @@ FAULTS: dict[str, Fault] = {
         Fault(
             "dropped_bursts", "share of frames", (0.0, 0.05, 0.1, 0.2, 0.4, 0.6),
             f"lost frames in bursts of {BURST_STEPS:g} decisions on average; the last is repeated",
-            # above it a burst would have to begin more than once between two others
-            BURST_STEPS / (BURST_STEPS + 1),
+            MOST_IN_BURSTS,
         ),
         Fault("missed_objects", "probability", _SHARES, "each seen object is missed, anew at every decision", 1.0),
         Fault(
@@ -83,10 +55,12 @@ FAULTS: dict[str, Fault] = {
         Fault("action_hold", "decisions", _STEPS, "each action is held for so many decisions more", whole=True),
     )
 }  # fmt: skip
+FAULTS = _DRIVING | SENSOR_FAULTS
 """The faults by name. Positions and speeds are of the objects seen; of the ego where it sees nothing but itself."""
 
 ACTION_FAULTS = frozenset({"action_latency", "action_hold"})
-_STREAMS = {name: number for number, name in enumerate(sorted(FAULTS))}
+# What a fault draws depends on its place here: new faults come last.
+STREAMS = {name: number for number, name in enumerate([*sorted(_DRIVING), *SENSOR_FAULTS])}
 
 
 def fault_named(name: str) -> Fault:
@@ -132,7 +106,7 @@ class FaultyDriver:
     def prepare(self, envs: Any, seeds: Sequence[int]) -> None:
         """Hands the environment on to the driver; NotApplicable if the fault means nothing there."""
         prepare(self.driver, envs, seeds)
-        draws = CountedRandom(self.seed, _STREAMS[self.fault.name], seeds, envs.device)
+        draws = CountedRandom(self.seed, STREAMS[self.fault.name], seeds, envs.device)
         self.steps = torch.zeros(len(seeds), dtype=torch.int64, device=envs.device)
         self.effect = _effect(self.fault.name, self.severity, self.sees, envs, draws)
 
@@ -168,6 +142,8 @@ def _effect(name: str, severity: float, sees: Sees, envs: Any, draws: CountedRan
         )
     if name.startswith("dropped"):
         return DroppedFrames(severity, BURST_STEPS if name == "dropped_bursts" else None, draws)
+    if name in SENSOR_FAULTS:
+        return sensor_effect(name, severity, envs, draws)
     if not hasattr(envs, "observation_type"):
         raise NotApplicable(f"{name} needs our own simulator, which says how its observations are scaled")
     if name == "observation_noise":

@@ -47,7 +47,7 @@ class MemberEffect(Effect):
     def __init__(self, severity: float, envs: Any, draws: CountedRandom):
         self.severity, self.world, self.draws = severity, envs.world, draws
         self.kind: ObservationType = envs.observation_type
-        kinds = list(_members(self.kind))
+        kinds = list(members_of(self.kind))
         if not any(self.fits(kind) for kind in kinds):
             found = ", ".join(sorted({type(kind).__name__ for kind in kinds}))
             raise NotApplicable(f"{self.name} means nothing for what {envs.id} shows ({found}): {self.fits_what}")
@@ -72,7 +72,7 @@ class MemberEffect(Effect):
 
 
 class SensorNoise(MemberEffect):
-    """Gaussian noise on all normalised features, the ego's own too; not on presence, and not on empty rows."""
+    """Gaussian noise on all normalised features, the ego's own too; not on presence, classes and empty rows."""
 
     name = "observation_noise"
     fits_what = "its numbers are not normalised"
@@ -98,6 +98,8 @@ class SensorNoise(MemberEffect):
                 if feature == "presence":
                     noise[:, :, column] = 0
             return _clipped(kind, observation + noise)
+        if isinstance(kind, LidarObservation) and "class" in kind.channels:
+            noise[:, :, kind.channels.index("class")] = 0
         noisy = observation + noise
         return noisy.clamp(-1, 1) if isinstance(kind, OccupancyGrid) and kind.clip else noisy
 
@@ -228,12 +230,12 @@ class FalseObjects(MemberEffect):
         return low + (value + 1) * (high - low) / 2
 
 
-def _members(kind: ObservationType) -> Iterator[ObservationType]:
+def members_of(kind: ObservationType | None) -> Iterator[ObservationType]:
     """The observations in an observation: of several agents, or several of one."""
     if isinstance(kind, TupleObservation):
         for member in kind.members:
-            yield from _members(member)
-    else:
+            yield from members_of(member)
+    elif kind is not None:
         yield kind
 
 

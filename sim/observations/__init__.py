@@ -10,10 +10,14 @@ from gymnasium import spaces
 from sim.config import require_known
 from sim.observations.attributes import AttributesObservation
 from sim.observations.base import Observation, ObservationType, Scene, Setting, leaves, mapped
+from sim.observations.birdseye import BirdsEyeObservation
+from sim.observations.camera import CameraObservation
 from sim.observations.goal import KinematicsGoal
+from sim.observations.grayscale import GrayscaleObservation
 from sim.observations.kinematics import ExitObservation, Kinematics
 from sim.observations.lidar import LidarObservation
 from sim.observations.occupancy_grid import OccupancyGrid
+from sim.observations.scan import Lidar
 from sim.observations.time_to_collision import TimeToCollision
 
 __all__ = ["Observation", "ObservationType", "Scene", "Setting", "leaves", "mapped", "observation_type"]
@@ -36,8 +40,12 @@ class TupleObservation(ObservationType):
 
     def launches(self, mask: Any, reset: bool = False) -> list[tuple[Any, list[Any]]]:
         """Return the launches of all members, in order; at a reset all spaces are asked for before any is observed."""
-        asked = self.space_launches(mask) * 2 if reset else []
+        asked = self.space_launches(mask) * 2 + self.begin_launches(mask) if reset else []
         return asked + [launch for member in self.members for launch in member.launches(mask)]
+
+    def begin_launches(self, mask: Any) -> list[tuple]:
+        """Return the launches that make the members forget the last episode."""
+        return [launch for member in self.members for launch in member.begin_launches(mask)]
 
     def space_launches(self, mask: Any) -> list[tuple[Any, list[Any]]]:
         """Return what the members' spaces draw."""
@@ -60,8 +68,12 @@ OBSERVATION_TYPES: dict[str, type[ObservationType]] = {
     "OccupancyGrid": OccupancyGrid,
     "TimeToCollision": TimeToCollision,
     "LidarObservation": LidarObservation,
+    "Lidar": Lidar,
     "KinematicsGoal": KinematicsGoal,
     "AttributesObservation": AttributesObservation,
+    "GrayscaleObservation": GrayscaleObservation,
+    "BirdsEye": BirdsEyeObservation,
+    "Camera": CameraObservation,
     "TupleObservation": TupleObservation,
     "MultiAgentObservation": MultiAgentObservation,
 }
@@ -75,7 +87,5 @@ def observation_type(config: dict[str, Any], setting: Setting, agent: int = 0) -
     """
     if not isinstance(config, dict):
         raise TypeError(f"an observation config is {config!r}; it must be a dict")
-    if config.get("type") == "GrayscaleObservation":
-        raise ValueError("GrayscaleObservation needs rendered frames, which do not exist yet")
     require_known([config.get("type", "(missing)")], OBSERVATION_TYPES, "observation type")
     return OBSERVATION_TYPES[config["type"]](config, setting, agent)

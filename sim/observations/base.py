@@ -68,6 +68,10 @@ class ObservationType(ABC):
         `reset` says that an episode begins, where highway-env may draw more random numbers than in a step.
         """
 
+    def begin_launches(self, mask: Any) -> list[tuple]:
+        """Return the launches that make the observation forget the last episode; `launches` has them at a reset."""
+        return []
+
     def space_launches(self, mask: Any) -> list[tuple[Any, list[Any]]]:
         """Return the launches that draw what highway-env's `space()` draws; a reset asks for the space twice first."""
         return []

@@ -180,7 +180,13 @@ class LidarObservation(ObservationType):
     """Distance and relative speed of what is nearest in each sector, float32 `[cells, 2]`.
 
     Sectors are fixed in the world: the middle of the first is the x axis, the next is towards y. Landmarks are unseen.
+
+    Attributes:
+        channels: what the columns hold.
+        empty: the values of a sector without anything.
     """
+
+    channels: tuple[str, ...] = ("range", "speed")
 
     def __init__(self, options: dict[str, Any], setting: Setting, agent: int = 0) -> None:
         require_known(options, ["type", "cells", "maximum_range", "normalize"], "observation key")
@@ -194,6 +200,7 @@ class LidarObservation(ObservationType):
         self.agent = agent
         high = 1 if self.normalize else self.maximum_range
         self.space = spaces.Box(-high, high, shape=(self.cells, 2), dtype=np.float32)
+        self.empty: tuple[float, ...] = (float(high), float(high))
 
     def bind(self, scene: Scene) -> torch.Tensor:
         """Allocate and return the table `[N, cells, 2]`."""

@@ -10,11 +10,14 @@ import warp as wp
 
 CLEAR: dict[str, float] = {
     # Unit vector towards the sun: x, y of the world, height. A third of the way down, behind and to the left of +x.
-    "sun_x": -0.5,
-    "sun_y": -0.353553,
-    "sun_z": 0.790569,
+    "sun_x": -0.5043204,
+    "sun_y": -0.3531289,
+    "sun_z": 0.7880108,
     "sun": 1.05,  # light of the sun on a surface that faces it
     "ambient": 0.42,  # light of the sky on any surface
+    "light_r": 1.0,  # colour of that light: a factor on whatever it falls on
+    "light_g": 1.0,
+    "light_b": 1.0,
     "top_r": 0.13,  # sky, straight up
     "top_g": 0.29,
     "top_b": 0.66,
@@ -24,22 +27,22 @@ CLEAR: dict[str, float] = {
     "fog": 0.0008,  # extinction [1/m]; 3 / fog is about how far one sees. Clean air on a summer's day
     "headlights": 0.0,  # light of the camera's own vehicle, 0..1
     "lamps": 0.0,  # how bright other vehicles' lights are, 0..1
-    "asphalt_r": 0.095,
+    "asphalt_r": 0.09408,
     "asphalt_g": 0.098,
-    "asphalt_b": 0.104,
+    "asphalt_b": 0.10192,
     "grass_r": 0.14,
     "grass_g": 0.25,
     "grass_b": 0.085,
     "shoulder_r": 0.26,
     "shoulder_g": 0.25,
     "shoulder_b": 0.215,
-    "paint_r": 0.80,
-    "paint_g": 0.80,
-    "paint_b": 0.77,
+    "paint_r": 0.8,
+    "paint_g": 0.8,
+    "paint_b": 0.768,
     "texture": 0.35,  # amplitude of the grain of asphalt, shoulder and grass, 0..1
     "wear": 0.05,  # share of the paint worn off, 0..1
     "wet": 0.0,  # how wet the road is: darker, and mirrors the sky, 0..1
-    "hue": 0.0,  # turn of the traffic's palette, 0..1 once around
+    "hue": 0.0,  # turn of the traffic's palette, 1 is once around
     "camera_x": 0.0,  # how far each camera stands off its mounting: forward, right, up [m]
     "camera_y": 0.0,
     "camera_z": 0.0,

@@ -5,7 +5,10 @@ moves the world's own random stream. `sim.evaluation.counted_random` has the sam
 """
 
 from enum import IntEnum
+from functools import cache
+from statistics import NormalDist
 
+import numpy as np
 import warp as wp
 
 # splitmix64. Source: G. L. Steele, D. Lea, C. H. Flood (2014), "Fast splittable pseudorandom number generators",
@@ -33,6 +36,17 @@ class Stream(IntEnum):
     LIDAR = 8
     FAULT = 9
     DOMAIN = 10
+
+
+@cache
+def normal_quantiles(count: int) -> np.ndarray:
+    """Return the middles of equally likely slices of the normal distribution, float64 [count], count even.
+
+    SciPy's ndtri is no dependency of ours.
+    """
+    inverse = NormalDist().inv_cdf
+    upper = [inverse((2 * i + 1) / (2 * count)) for i in range(count // 2, count)]
+    return np.array([-value for value in reversed(upper)] + upper)
 
 
 @wp.func

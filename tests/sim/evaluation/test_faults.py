@@ -7,13 +7,13 @@ from sim.evaluation.fault_effects import NotApplicable
 from sim.evaluation.faults import FAULTS, faulty
 from sim.evaluation.highway_env import HighwayEnv
 from sim.evaluation.runner import run_batch
-from tests.sim.evaluation.fault_scenes import HIGHWAY, Counting, Watcher, ready, worlds
+from tests.sim.evaluation.fault_scenes import HIGHWAY, LIDAR, PICTURES, Counting, Watcher, config_for, ready, worlds
 
 
 @pytest.mark.parametrize("fault", FAULTS)
 def test_severity_0_is_the_driver_itself_bit_for_bit(fault):
     seeds, spec = range(4), DriverSpec("watcher", Watcher)
-    envs = worlds("highway-fast-v0", 4, HIGHWAY)
+    envs = worlds("highway-fast-v0", 4, config_for(fault))
     clean = run_batch(envs, spec.build(), seeds)
     driver = faulty(spec, fault, 0).build()
     for name, values in run_batch(envs, driver, seeds).items():
@@ -25,16 +25,22 @@ def test_severity_0_is_the_driver_itself_bit_for_bit(fault):
 @pytest.mark.parametrize("fault", FAULTS)
 def test_an_episode_depends_neither_on_the_batch_nor_on_its_place(fault):
     spec = faulty(DriverSpec("watcher", Watcher), fault, FAULTS[fault].severities[3], seed=4)
-    together = run_batch(worlds("highway-fast-v0", 5, HIGHWAY), spec.build(), [3, 1, 4, 15, 9])
-    part = run_batch(worlds("highway-fast-v0", 2, HIGHWAY), spec.build(), [9, 4])
+    together = run_batch(worlds("highway-fast-v0", 5, config_for(fault)), spec.build(), [3, 1, 4, 15, 9])
+    part = run_batch(worlds("highway-fast-v0", 2, config_for(fault)), spec.build(), [9, 4])
     for name, values in part.items():
         np.testing.assert_array_equal(values, together[name][[4, 2]], err_msg=name)
 
 
-@pytest.mark.parametrize("fault", ["observation_noise", "dropped_bursts", "missed_objects", "action_hold"])
+@pytest.mark.parametrize(
+    "fault",
+    [
+        "observation_noise", "dropped_bursts", "missed_objects", "action_hold", "frame_latency", "stuck_frame",
+        "blackout", "occlusion", "calibration_drift", "lost_beams",
+    ],
+)  # fmt: skip
 def test_a_world_that_begins_anew_forgets_the_past(fault):
     """World 1 is reset after three steps, and then goes through what it would have gone through from the start."""
-    envs, severity = worlds("highway-fast-v0", 2, HIGHWAY), FAULTS[fault].severities[3]
+    envs, severity = worlds("highway-fast-v0", 2, config_for(fault)), FAULTS[fault].severities[3]
     driver, observation = ready(envs, fault, severity, [0, 1])
     first = [driver.act(observation)[1]]
     for _ in range(3):
@@ -105,12 +111,20 @@ def test_a_seed_is_a_whole_number():
         ("highway-fast-v0", {"vehicles_count": 1}, "missed_objects", "no rows of other vehicles"),
         ("highway-fast-v0", {"features": ["presence", "x", "y"]}, "speed_noise", "no such column"),
         ("highway-fast-v0", {"normalize": False}, "observation_noise", "not normalised"),
+        ("highway-fast-v0", None, "blackout", "highway-fast-v0 observes with no camera"),
+        ("highway-fast-v0", None, "stuck_frame", "disturbs what sensors show"),
+        ("highway-fast-v0", None, "calibration_drift", "moves cameras, and highway-fast-v0 observes with none"),
+        ("highway-fast-v0", None, "lost_beams", r"\(Kinematics\): it has no beams"),
+        ("highway-fast-v0", LIDAR["observation"], "occlusion", "observes with no camera"),
+        ("highway-fast-v0", LIDAR["observation"] | {"channels": ["class"]}, "range_noise", "no beams with ranges"),
+        ("highway-fast-v0", PICTURES["observation"], "missed_objects", "no rows of other vehicles"),
+        ("highway-fast-v0", PICTURES["observation"], "observation_noise", "not normalised"),
     ],
 )
 def test_a_fault_that_makes_no_sense_is_refused(id, config, fault, message):
     config = config and {"observation": {"type": "Kinematics"} | config}
     with pytest.raises(NotApplicable, match=message):
-        ready(worlds(id, 1, config), fault, 0.5, [0])
+        ready(worlds(id, 1, config), fault, 0.5 if FAULTS[fault].most <= 1 else 1, [0])
 
 
 def test_a_driver_that_sees_the_world_has_no_observations_to_disturb():
