@@ -139,6 +139,7 @@ class Learner:
             config.n_step,
             config.gamma,
             config.priority_exponent if config.prioritised else None,
+            self.spaces.dtype,
         )
         self.updates = 0
         self.observation = torch.empty(0, device=self.device)

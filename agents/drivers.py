@@ -60,6 +60,11 @@ def choose_driver(
     return DriverSpec(Path(name).name, Sb3Driver, (name, sb3_algo))
 
 
+def driver_again(name: str, device: str = "cpu") -> Driver | None:
+    """Returns the driver that a trace names, such as "idm" or "search:depth=8"; None if the name is not enough."""
+    return choose_driver(name=name).build(device) if name.partition(":")[0] in BASELINES else None
+
+
 def search_options(text: str) -> dict[str, int]:
     """Returns the settings in "depth=8,beam=64"; ValueError, naming the known ones, if it says something else."""
     found = {}

@@ -1,8 +1,8 @@
-"""Small networks for driving policies: four torsos, an actor-critic and a Q-network.
+"""Small networks for driving policies: five torsos, an actor-critic and a Q-network.
 
 Shapes: B samples (worlds, or a mini-batch), K rows (the ego and tracked vehicles), F features, A actions
 (their number if discrete, their dimension if continuous), D width of the torso's output, H attention heads.
-A grid [F, X, Y] holds F features in each of X by Y cells.
+A grid [F, X, Y] holds F features in each of X by Y cells; a picture [F, X, Y] holds bytes, F of them a pixel.
 
 Source of ego-attention: Leurent and Mercat 2019, "Social Attention for Autonomous Decision-Making in Dense
 Traffic".
@@ -17,6 +17,7 @@ import torch
 from torch import Tensor, nn
 
 from agents.spaces import Spaces
+from agents.standardize import AsSeen, Standardize
 
 LOG_2PI = math.log(2.0 * math.pi)
 ACTIVATIONS = {"tanh": nn.Tanh, "relu": nn.ReLU}
@@ -26,14 +27,15 @@ ACTIVATIONS = {"tanh": nn.Tanh, "relu": nn.ReLU}
 class Config:
     """Shape of a network."""
 
-    torso: Literal["auto", "mlp", "attention", "lanes", "cnn"] = "auto"
+    torso: Literal["auto", "mlp", "attention", "lanes", "cnn", "pixels"] = "auto"
     """mlp: flattened observation; attention: the ego row attends to all rows (observations [K, F]); lanes: an MLP over
     the rows put in order by lane (Kinematics observations of a straight road); cnn: two convolutions and an MLP
-    (observations [F, X, Y]); auto: lanes where they can be read, cnn for grids of at least 8 x 8 cells, else mlp."""
+    (observations [F, X, Y]); pixels: two larger ones for pictures; auto: lanes where they can be read, pixels for
+    pictures, cnn for grids of at least 8 x 8 cells, else mlp."""
     hidden: tuple[int, ...] = (96, 64)
     """Units of each hidden layer (attention: of the layers that embed one row)."""
     channels: tuple[int, int] = (16, 32)
-    """Channels of the two convolutions (cnn only)."""
+    """Channels of the two convolutions (cnn and pixels only)."""
     heads: int = 2
     """Attention heads (attention only); divides the last number of `hidden`."""
     activation: Literal["tanh", "relu"] = "relu"
@@ -57,53 +59,6 @@ def _layers(sizes: tuple[int, ...], activation: str, generator: torch.Generator)
     for inputs, outputs in itertools.pairwise(sizes):
         modules += [_linear(inputs, outputs, math.sqrt(2.0), generator), ACTIVATIONS[activation]()]
     return nn.Sequential(*modules)
-
-
-class Standardize(nn.Module):
-    """Shifts and scales observations to mean 0 and deviation 1, by the statistics of all that `update` was shown.
-
-    highway-env normalises by the range of a feature, not by its spread: lateral speeds fill a hundredth of [-1, 1].
-    What the torso must not tell apart shares its statistics: all rows but the ego's (`pooled` "rows"), or the cells of
-    a grid ("cells"). The column `presence` stays as it is.
-    """
-
-    LEAST_DEVIATION = 1e-3  # below it a feature is constant and stays as it is
-    LIMIT = 10.0  # deviations beyond which an observation is clipped
-
-    def __init__(self, shape: tuple[int, ...], pooled: Literal["rows", "cells"] | None, presence: int | None = None):
-        super().__init__()
-        self.pooled, self.presence = pooled, presence
-        self.register_buffer("mean", torch.zeros(shape))
-        self.register_buffer("variance", torch.ones(shape))
-        self.register_buffer("count", torch.zeros((), dtype=torch.float64))
-
-    def forward(self, observation: Tensor) -> Tensor:
-        """[B, *S] -> [B, *S]."""
-        varies = self.variance > self.LEAST_DEVIATION**2
-        scale = torch.where(varies, self.variance, 1.0).rsqrt()
-        return ((observation - torch.where(varies, self.mean, 0.0)) * scale).clamp(-self.LIMIT, self.LIMIT)
-
-    @torch.no_grad()
-    def update(self, observation: Tensor) -> None:
-        """Adds observations [B, *S] to the statistics (Chan et al.'s parallel variance)."""
-        if self.pooled == "cells":
-            variance, mean = torch.var_mean(observation, (0, 2, 3), unbiased=False)
-            mean, variance = (one[:, None, None].expand_as(self.mean) for one in (mean, variance))
-        else:
-            mean, variance = observation.mean(0), observation.var(0, unbiased=False)
-        if self.pooled == "rows" and len(mean) > 1:
-            pooled = observation[:, 1:].flatten(0, 1)
-            mean = torch.cat((mean[:1], pooled.mean(0).expand_as(mean[1:])))
-            variance = torch.cat((variance[:1], pooled.var(0, unbiased=False).expand_as(variance[1:])))
-        total = self.count + len(observation)
-        share = (len(observation) / total).to(mean.dtype)
-        if self.presence is not None:
-            mean[:, self.presence], variance[:, self.presence] = 0.0, 1.0
-        step = mean - self.mean
-        between = step.square() * share * (1.0 - share)
-        self.variance.copy_(self.variance * (1.0 - share) + variance * share + between)
-        self.mean.add_(step * share)
-        self.count.copy_(total)
 
 
 class MlpTorso(nn.Module):
@@ -220,6 +175,8 @@ class LaneTorso(nn.Module):
 class CnnTorso(nn.Module):
     """Two convolutions, each of which halves the grid, then fully connected layers."""
 
+    WINDOWS = ((3, 2, 1), (3, 2, 1))
+    """Cells of each convolution's window, of its stride, and of the margin around the grid."""
     LEAST_CELLS = 8
     """Cells along each side of a grid below which an MLP sees as much."""
 
@@ -229,12 +186,15 @@ class CnnTorso(nn.Module):
             raise ValueError(f"the cnn torso needs [F, X, Y] observations, got shape {list(spaces.observation)}")
         features, *cells = spaces.observation
         modules: list[nn.Module] = []
-        for inputs, outputs in itertools.pairwise((features, *config.channels)):
-            layer = nn.utils.skip_init(nn.Conv2d, inputs, outputs, kernel_size=3, stride=2, padding=1)
+        sizes = zip(itertools.pairwise((features, *config.channels)), self.WINDOWS, strict=True)
+        for (inputs, outputs), (window, stride, padding) in sizes:
+            layer = nn.utils.skip_init(nn.Conv2d, inputs, outputs, window, stride, padding)
             nn.init.orthogonal_(layer.weight, math.sqrt(2.0), generator=generator)
             nn.init.zeros_(layer.bias)
             modules += [layer, ACTIVATIONS[config.activation]()]
-            cells = [-(-size // 2) for size in cells]
+            cells = [(size + 2 * padding - window) // stride + 1 for size in cells]
+        if min(cells) < 1:
+            raise ValueError(f"observations {list(spaces.observation)} are too small for this torso's convolutions")
         self.convolutions = nn.Sequential(*modules)
         self.layers = _layers((config.channels[-1] * math.prod(cells), *config.hidden), config.activation, generator)
 
@@ -247,7 +207,21 @@ class CnnTorso(nn.Module):
         return self.layers(self.convolutions(inputs).flatten(1))
 
 
-TORSOS = {"mlp": MlpTorso, "attention": EgoAttention, "lanes": LaneTorso, "cnn": CnnTorso}
+class PixelTorso(CnnTorso):
+    """Two convolutions, which shrink a picture to an eighth, then fully connected layers.
+
+    Mnih et al. 2013 ("Playing Atari with Deep Reinforcement Learning"), with a margin so that small pictures fit.
+    """
+
+    WINDOWS = ((8, 4, 2), (4, 2, 1))
+    WHITE = 255.0
+
+    def forward(self, inputs: Tensor) -> Tensor:
+        """Bytes [B, F, X, Y] -> [B, D]. They become numbers here, so that rollouts and mini-batches stay small."""
+        return super().forward(inputs.float() / self.WHITE)
+
+
+TORSOS = {"mlp": MlpTorso, "attention": EgoAttention, "lanes": LaneTorso, "cnn": CnnTorso, "pixels": PixelTorso}
 POOLED = {"mlp": None, "attention": "rows", "lanes": "rows", "cnn": "cells"}
 """What shares its statistics in the observation of each torso (see `Standardize`)."""
 
@@ -257,6 +231,8 @@ def _torso_kind(config: Config, spaces: Spaces) -> str:
         return config.torso
     if spaces.lane is not None and spaces.presence is not None:
         return "lanes"
+    if spaces.picture:
+        return "pixels"
     is_grid = len(spaces.observation) == 3 and min(spaces.observation[1:]) >= CnnTorso.LEAST_CELLS
     return "cnn" if is_grid else "mlp"
 
@@ -267,8 +243,9 @@ def _torso(config: Config, spaces: Spaces, generator: torch.Generator) -> nn.Mod
     return TORSOS[_torso_kind(config, spaces)](config, spaces, generator)
 
 
-def _standardize(config: Config, spaces: Spaces) -> Standardize:
-    return Standardize(spaces.observation, POOLED[_torso_kind(config, spaces)], spaces.presence)
+def _standardize(config: Config, spaces: Spaces) -> Standardize | AsSeen:
+    kind = _torso_kind(config, spaces)
+    return AsSeen() if kind == "pixels" else Standardize(spaces.observation, POOLED[kind], spaces.presence)
 
 
 class ActorCritic(nn.Module):

@@ -157,7 +157,7 @@ class Rollout(NamedTuple):
     """What the policy did and saw, filled in place by every iteration."""
 
     observations: Tensor  # [T, N, *S]
-    inputs: Tensor  # [T, N, ...], what the network reads of them
+    inputs: Tensor  # [T, N, ...], what the network reads of them; of pictures the same memory
     final_observations: Tensor  # [T, N, *S], after the step and before any reset
     actions: Tensor  # [T, N] int64, or [T, N, A] before clipping to the Box
     log_probs: Tensor  # [T, N]
@@ -166,13 +166,16 @@ class Rollout(NamedTuple):
     truncated: Tensor  # [T, N] bool
 
     @classmethod
-    def empty(cls, horizon: int, num_envs: int, spaces: Spaces, inputs: torch.Size, device: torch.device) -> "Rollout":
+    def empty(cls, horizon: int, num_envs: int, spaces: Spaces, inputs: Tensor, device: torch.device) -> "Rollout":
+        """Room for `horizon` steps; `inputs` [1, ...] is what the network reads of one observation."""
+
         def room(*shape: int, dtype: torch.dtype = torch.float32) -> Tensor:
             return torch.zeros(horizon, num_envs, *shape, dtype=dtype, device=device)
 
         actions = room(spaces.actions) if spaces.continuous else room(dtype=torch.int64)
-        seen = (room(*spaces.observation), room(*inputs), room(*spaces.observation))
-        return cls(*seen, actions, room(), room(), room(dtype=torch.bool), room(dtype=torch.bool))
+        seen, final = (room(*spaces.observation, dtype=spaces.dtype) for _ in range(2))
+        read = seen if spaces.picture and inputs.dtype == seen.dtype else room(*inputs.shape[1:], dtype=inputs.dtype)
+        return cls(seen, read, final, actions, room(), room(), room(dtype=torch.bool), room(dtype=torch.bool))
 
 
 class Samples(NamedTuple):
@@ -208,8 +211,10 @@ class Learner:
         self.parameters = list(self.policy.parameters())
         self.optimizer = torch.optim.Adam(self.parameters, lr=config.learning_rate, eps=1e-5, fused=True)
         self.generator = torch.Generator(self.device).manual_seed(config.seed)
-        inputs = self.policy.inputs(torch.zeros(1, *self.spaces.observation, device=self.device)).shape[1:]
-        self.rollout = Rollout.empty(config.horizon, envs.num_envs, self.spaces, inputs, self.device)
+        nothing = torch.zeros(1, *self.spaces.observation, dtype=self.spaces.dtype, device=self.device)
+        self.rollout = Rollout.empty(
+            config.horizon, envs.num_envs, self.spaces, self.policy.inputs(nothing), self.device
+        )
         self.observation = torch.empty(0, device=self.device)
         self.reward_scale = RewardScale(envs.num_envs, self.device) if config.normalize_reward else None
 
@@ -256,7 +261,10 @@ class Learner:
     def _samples(self, rollout: Rollout, gamma: float) -> Samples:
         last = self.policy.inputs(self.observation)
         seen = torch.cat((rollout.inputs, last[None])).flatten(0, 1)
-        values = self.policy.value(seen).view(len(rollout.rewards) + 1, -1)  # [T + 1, N]
+        # Numbers made of a picture take four times its memory, and convolutions several times that.
+        size = self.config.minibatch_size if self.spaces.picture else len(seen)
+        values = torch.cat([self.policy.value(part) for part in seen.split(size)])
+        values = values.view(len(rollout.rewards) + 1, -1)  # [T + 1, N]
         values, next_values = values[:-1], values[1:].clone()
         # Where an episode was cut short the next row shows another one: value what was seen before the reset.
         cut = rollout.truncated

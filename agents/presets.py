@@ -6,7 +6,7 @@ A kind is known by what the agent sees and does, never by its id: a config of on
 from dataclasses import replace
 from typing import Any
 
-from agents import dqn, ppo
+from agents import dqn, networks, ppo
 
 ALGORITHMS = {"ppo": ppo, "dqn": dqn}
 
@@ -16,11 +16,19 @@ STEERING = {"gamma": 0.99, "gae_lambda": 0.9, "learning_rate": 1e-3, "entropy_co
 # A goal is reached or missed after a hundred steps or more.
 GOAL = STEERING | {"gae_lambda": 0.95}
 
+# Most of the work is in the convolutions: actor and critic share them, and smaller steps keep both useful. What is
+# near and happens soon is learned first, or the driver learns to crawl before it has learned to see.
+PICTURES = {"learning_rate": 1e-3, "minibatch_size": 1024, "network": networks.Config(hidden=(128,), shared=True)}
+PICTURES |= {"gamma": 0.85, "gamma_final": 0.97, "entropy_coef": 0.01}
+
 PRESETS: dict[str, dict[tuple[str, str], dict[str, Any]]] = {
     "ppo": {
         ("KinematicsGoal", "ContinuousAction"): GOAL,
         ("", "ContinuousAction"): STEERING,
         ("", "DiscreteAction"): STEERING,
+        ("GrayscaleObservation", "DiscreteMetaAction"): PICTURES,
+        ("BirdsEye", "DiscreteMetaAction"): PICTURES,
+        ("Camera", "DiscreteMetaAction"): PICTURES,
     },
     "dqn": {},
 }

@@ -138,6 +138,7 @@ class ReplayBuffer:
         n_step: int = 1,
         gamma: float = 0.99,
         priority_exponent: float | None = None,
+        dtype: torch.dtype = torch.float32,
     ):
         """Allocates the ring.
 
@@ -149,6 +150,7 @@ class ReplayBuffer:
             n_step: rewards in a return.
             gamma: discount per step.
             priority_exponent: how strongly errors count, 0 (not) .. 1 (in proportion); None: uniform.
+            dtype: of observations.
         """
         if n_step < 1:
             raise ValueError(f"n_step must be at least 1, got {n_step}")
@@ -161,10 +163,10 @@ class ReplayBuffer:
             return torch.zeros(self.capacity, *shape, dtype=dtype, device=self.device)
 
         self.data = {
-            "observations": room(*observation_shape),
+            "observations": room(*observation_shape, dtype=dtype),
             "actions": room(dtype=torch.int64),
             "returns": room(),
-            "next_observations": room(*observation_shape),
+            "next_observations": room(*observation_shape, dtype=dtype),
             "discount": room(),
         }
         self.n_step = NStep(n_step, gamma)

@@ -15,16 +15,24 @@ KINEMATICS_FEATURES = ("presence", "x", "y", "vx", "vy")
 
 LANE_WIDTH = 4.0  # m, of all lanes of highway-env's straight roads
 
+LEAST_SIDE = 16  # pixels along each side of what counts as a picture
+
+
+def is_picture(dtype: Any, shape: tuple[int, ...]) -> bool:
+    """Are these bytes [F, X, Y] a picture, which is kept as it is, and not a small grid of features?"""
+    return str(dtype).rpartition(".")[2] == "uint8" and len(shape) == 3 and min(shape[1:]) >= LEAST_SIDE
+
 
 def flat(observation: Any, device: str | torch.device | None = None) -> Tensor:
-    """Returns an observation as the one float32 tensor that a network reads.
+    """Returns an observation as the one tensor that a network reads, float32 but for pictures, which stay bytes.
 
     A tensor or an array [N, *S] keeps its shape. The parts of a dict, sorted by name, or of a tuple are joined: [N, D].
     A goal environment's `achieved_goal` is left out: `observation` says the same.
     """
     if not isinstance(observation, dict | tuple):
-        return torch.as_tensor(observation, dtype=torch.float32, device=device)
-    return torch.cat([flat(part, device).flatten(1) for part in _parts(observation)], dim=1)
+        kept = is_picture(observation.dtype, tuple(observation.shape[1:]))
+        return torch.as_tensor(observation, dtype=torch.uint8 if kept else torch.float32, device=device)
+    return torch.cat([flat(part, device).flatten(1).float() for part in _parts(observation)], dim=1)
 
 
 def _parts(nested: Any) -> list[Any]:
@@ -76,6 +84,13 @@ class Spaces:
     """Upper bound of each continuous action component."""
     lane: LaneColumns | None = None
     """Where lanes can be read from; None if they can't."""
+    picture: bool = False
+    """Whether observations are bytes [F, X, Y], F of them a pixel."""
+
+    @property
+    def dtype(self) -> torch.dtype:
+        """Of one `flat` observation."""
+        return torch.uint8 if self.picture else torch.float32
 
 
 def spaces_of(envs: gymnasium.vector.VectorEnv) -> Spaces:
@@ -89,11 +104,12 @@ def spaces_of(envs: gymnasium.vector.VectorEnv) -> Spaces:
     rows = isinstance(observation, gymnasium.spaces.Box) and len(shape) == 2
     presence = _presence_column(config.get("observation", {})) if rows else None
     lane = _lane_columns(config.get("observation", {}), getattr(envs, "network", None)) if rows else None
+    picture = isinstance(observation, gymnasium.spaces.Box) and is_picture(observation.dtype, shape)
     if isinstance(action, gymnasium.spaces.Discrete) and action.start == 0:
-        return Spaces(shape, presence, int(action.n), continuous=False, lane=lane)
+        return Spaces(shape, presence, int(action.n), continuous=False, lane=lane, picture=picture)
     if isinstance(action, gymnasium.spaces.Box) and len(action.shape) == 1 and action.is_bounded():
         low, high = tuple(map(float, action.low)), tuple(map(float, action.high))
-        return Spaces(shape, presence, len(low), continuous=True, low=low, high=high, lane=lane)
+        return Spaces(shape, presence, len(low), True, low, high, lane, picture)
     raise ValueError(f"action space must be Discrete from 0 or a bounded one-dimensional Box, got {action}")
 
 

@@ -121,6 +121,29 @@ class SearchDriver:
         self.seconds += time.perf_counter() - begun
         return self.actions[action].to(self.device)
 
+    def plan(self) -> Tensor:
+        """Returns where the egos will be if the plans are carried out, [N, P, 2] [m], in copies of the worlds.
+
+        To be asked just after `act`: the places are those at the ends of the policy steps that follow, NaN after the
+        end of an episode or of a plan.
+        """
+        world, rows = self.envs.world, torch.arange(len(self.age), device=self.age.device)
+        most = self.plans.shape[1] * self.repeat
+        places = torch.full((len(rows), most, 2), torch.nan, dtype=world.x.dtype, device=rows.device)
+        for part in rows.split(self.branches.envs.num_envs):
+            self.branches.put(world, part)
+            alive = torch.ones(len(part), dtype=torch.bool, device=rows.device)
+            for step in range(most):
+                level = (self.age[part] - 1 + step) // self.repeat
+                alive &= level < self.plans.shape[1]
+                if not alive.any():
+                    break
+                choice = self.plans[part, level.clamp(max=self.plans.shape[1] - 1)]
+                _, ended, _ = self.branches.step(self.actions[choice], 1)
+                places[part[alive], step] = self.branches.places(len(part))[alive]
+                alive &= ~ended
+        return places
+
     def statistics(self) -> dict[str, float]:
         """Returns depth and beam, and of a decision its time [ms] and its branches (policy steps simulated)."""
         count = max(self.decisions, 1)
@@ -262,6 +285,12 @@ class Branches:
             crashed |= info["crashed"][: self._used] & ~ended
             ended |= over
         return total, ended | crashed, crashed
+
+    def places(self, count: int) -> Tensor:
+        """Returns where the egos of the first `count` worlds are, [count, 2] [m]."""
+        world = self.envs.world
+        slot = world.ego[:count, :1].long()
+        return torch.cat([world.x[:count].gather(1, slot), world.y[:count].gather(1, slot)], dim=1)
 
     def egos(self, rows: Tensor) -> tuple[Tensor, Tensor]:
         """Returns what the egos of the worlds `rows` [M] are exactly, int64 [M, 6], and what they aim at, [M, ...]."""

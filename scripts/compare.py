@@ -1,6 +1,6 @@
 """Compare two drivers, A (the baseline) and B (the candidate), on the same cases of a suite.
 
-python scripts/compare.py out/idm out/ppo --markdown comparison.md
+python scripts/compare.py out/idm out/ppo --markdown comparison.md --html comparison.html
 python scripts/compare.py --a old/0 --a old/1 --b new/0 --b new/1 --max-collision-increase 0.01
 """
 
@@ -14,6 +14,7 @@ import torch
 import tyro
 
 from sim.evaluation.comparison import PRIMARY, compare
+from sim.evaluation.comparison_page import write_comparison
 from sim.evaluation.comparison_table import as_dict, markdown
 from sim.evaluation.report_files import load_report
 
@@ -39,26 +40,30 @@ class Arguments:
     """Where to write the comparison as JSON."""
     markdown: Path | None = None
     """Where to write the table that is printed."""
+    html: Path | None = None
+    """Where to write it as one page, with an interval a metric and links to the cases that tell A from B."""
 
 
 def main(arguments: Arguments) -> int:
     """Prints the comparison and returns the exit code."""
     try:
         sides = _sides(arguments)
-        for option, path in (("--json", arguments.json), ("--markdown", arguments.markdown)):
+        for option in ("json", "markdown", "html"):
+            path = getattr(arguments, option)
             if path and not path.absolute().parent.is_dir():
-                raise FileNotFoundError(f"{option}: the folder {path.absolute().parent} does not exist")
+                raise FileNotFoundError(f"--{option}: the folder {path.absolute().parent} does not exist")
         margin = arguments.max_collision_increase
         if margin is not None and not 0 <= margin <= 1:
             raise ValueError(f"--max-collision-increase is a share between 0 and 1, got {margin}")
         comparison = compare(*([load_report(path) for path in side] for side in sides), arguments.primary)
         gate = None if margin is None else comparison.gate(margin)
+        gated = gate and {"max_collision_increase": margin, "passed": gate[0]}
         table = markdown(comparison)
         if arguments.json:
-            figures = as_dict(comparison)
-            if gate:
-                figures["gate"] = {"max_collision_increase": margin, "passed": gate[0]}
+            figures = as_dict(comparison) | ({"gate": gated} if gated else {})
             arguments.json.write_text(json.dumps(figures, indent=2, allow_nan=False) + "\n", encoding="utf-8")
+        if arguments.html:
+            write_comparison(arguments.html, comparison, gated)
         if arguments.markdown:
             arguments.markdown.write_text(table + "\n", encoding="utf-8")
     except (ValueError, OSError) as error:

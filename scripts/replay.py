@@ -16,9 +16,8 @@ import torch
 import tyro
 
 import sim
-from agents.drivers import BASELINES, choose_driver, choose_environment
+from agents.drivers import choose_driver, choose_environment, driver_again
 from sim.recording import Trace, make_envs, record_episode
-from sim.recording.folder import REPORT
 from sim.recording.show import Selection, Stage
 from sim.render import NoDisplayError
 from sim.video import check_video_path
@@ -29,14 +28,14 @@ class Arguments(Selection):
     """Show or film an episode of a run folder, a trace (.npz), an evaluation folder or a --driver."""
 
     source: Annotated[Path | None, tyro.conf.Positional] = None
-    """A run folder of scripts/train.py, a trace, or a folder that scripts/evaluate.py --suite wrote."""
+    """A run folder of scripts/train.py, a trace, or a folder that evaluate.py --suite or falsify.py wrote."""
     driver: str | None = None
     """random, idle, idm, blind, search or a Stable-Baselines3 FILE.zip, instead of the run's policy."""
     seed: int = 0
     verify: bool = False
     """Show nothing; simulate again and compare every state hash."""
     overlay: str | None = None
-    """What to draw too: any of ttc, rss, seen, with commas between."""
+    """What to draw too, commas between: ttc, rss, seen, camera, trail, plan, metrics, minimap, scale."""
     out: Path | None = None
     """FILE.mp4 or FILE.gif; a window when left out."""
     env: str | None = None
@@ -73,15 +72,14 @@ def main(arguments: Arguments) -> int:
             check_video_path(arguments.out)
         if arguments.scenario:
             sim.load_scenarios(arguments.scenario)
-        build = {name: choose_driver(name=name).build for name in BASELINES}
         stage = Stage(
-            lambda case: build[case.driver](device) if case.driver in build else None,
+            lambda case: driver_again(case.driver, device),
             device, arguments.overlay, arguments.speed, arguments.recorded,
         )  # fmt: skip
         if arguments.verify:
             return 0 if stage.verify(source, print) else 1
-        if source and (source / REPORT).is_file():
-            print(stage.show_evaluation(source, arguments, out))
+        if shown := stage.show_folder(source, arguments, out):
+            print(shown)
             return 0
         trace = Trace.load(source) if source and source.suffix == ".npz" else drive(arguments)
         if arguments.save_trace:

@@ -33,8 +33,9 @@ COMMON = {
     "neighbour_vehicles_connected_lanes": False,
 }
 
-# Accepted, because highway-env's scripts pass them, and never read: they tell its viewer how to draw. `sim.make` reads
-# the other four of the viewer: screen_width, screen_height, centering_position and scaling.
+# Accepted, because highway-env's scripts pass them, and without influence on an episode: they tell its viewer how to
+# draw. Pictures of `sim.make` show trails with show_trajectories, and heed the other four of the viewer: screen_width,
+# screen_height, centering_position and scaling.
 VIEWER_ONLY = frozenset({"show_trajectories", "render_agent", "offscreen_rendering", "real_time_rendering"})
 
 

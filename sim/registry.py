@@ -22,6 +22,9 @@ PARAMETERS = {
     "after_kernel": "lanes, world, model, rules, mask, first",
 }
 
+LOADED_FILES: list[str] = []
+"""Files that `load_scenarios` has run here: worker processes have to run them too."""
+
 
 def register(env_id: str, scenario: Scenario) -> None:
     """Make a scenario known under an id such as "closed-lane-v0".
@@ -81,4 +84,5 @@ def load_scenarios(path: str | Path) -> list[str]:
     found = [env_id for env_id, scenario in SCENARIOS.items() if before.get(env_id) is not scenario]
     if not found:
         raise ValueError(f'{path} registers no scenario: it must call sim.register("some-name-v0", SomeScenario())')
+    LOADED_FILES.append(str(path.resolve()))
     return found

@@ -1,7 +1,8 @@
 """One world behind Gymnasium's plain interface, NumPy in and out."""
 
 import copy
-from typing import Any
+from collections.abc import Sequence
+from typing import TYPE_CHECKING, Any
 
 import gymnasium
 import numpy as np
@@ -12,6 +13,9 @@ from sim.observations import Observation, mapped
 from sim.render import Hud, Renderer
 from sim.vector import VectorEnv
 
+if TYPE_CHECKING:
+    from sim.overlays import Overlays
+
 RENDER_MODES = ("human", "rgb_array")
 
 
@@ -19,7 +23,8 @@ class Env(gymnasium.Env):
     """`VectorEnv` with one world and no autoreset; built by `sim.make`.
 
     Like highway-env: `reset(seed=s)` gives that seed's episode, `reset()` goes on with the stream, and
-    `reset(options={"config": {...}})` changes the config for good.
+    `reset(options={"config": {...}})` changes the config for good. `overlays` names what pictures show besides the
+    road, of `sim.overlays.OVERLAYS`; config["show_trajectories"] adds "trail", as highway-env's viewer does.
     """
 
     metadata = {"render_modes": list(RENDER_MODES)}
@@ -30,17 +35,20 @@ class Env(gymnasium.Env):
         config: dict[str, Any] | None = None,
         precision: str = "float64",
         render_mode: str | None = None,
+        overlays: Sequence[str] = (),
     ) -> None:
         if render_mode is not None and render_mode not in RENDER_MODES:
             raise ValueError(f"render_mode is {render_mode!r}; allowed: None, {', '.join(RENDER_MODES)}")
         self._id, self._precision = env_id, precision
         self._changes = {} if config is None else copy.deepcopy(config)
-        self.render_mode = render_mode
+        if overlays and render_mode is None:
+            raise ValueError(f"overlays are drawn on pictures: {', '.join(overlays)} need a render_mode")
+        self.render_mode, self._overlays = render_mode, tuple(overlays)
         self._renderer: Renderer | None = None
         self._build(self._changes)
 
     def _build(self, changes: dict[str, Any]) -> None:
-        self.envs = VectorEnv(
+        envs = VectorEnv(
             self._id,
             num_envs=1,
             precision=self._precision,
@@ -48,10 +56,20 @@ class Env(gymnasium.Env):
             autoreset_mode=AutoresetMode.DISABLED,
             threads=1,
         )
+        self._show, self.envs = self._shown(envs), envs
         self.config = self.envs.config
         self.observation_space = self.envs.single_observation_space
         self.action_space = self.envs.single_action_space
         self.metadata = self.metadata | {"render_fps": self.config["policy_frequency"]}
+
+    def _shown(self, envs: VectorEnv) -> "Overlays | None":
+        """Return what draws the overlays; ValueError where one means nothing."""
+        names = [*self._overlays, *(["trail"] if envs.config["show_trajectories"] else [])]
+        if not names or self.render_mode is None:
+            return None
+        from sim.overlays import overlay_of  # the metrics and the recorder, which import this package
+
+        return overlay_of(names, envs)
 
     @property
     def world(self) -> Any:
@@ -78,6 +96,7 @@ class Env(gymnasium.Env):
                 self.world.rng.copy_(before.world.rng)
                 self.envs.has_reset = True
         observation, info = self.envs.reset(seed=None if seed is None else [seed])
+        self._note(observation, 0)
         if self.render_mode == "human":
             self.render()
         return _of_first(observation), _first(info)
@@ -88,20 +107,36 @@ class Env(gymnasium.Env):
             actions = tuple(np.asarray(one)[None] for one in action)
         else:
             actions = np.asarray(action)[None]
-        result = self._step_in_window(actions) if self.render_mode == "human" else self.envs.step(actions)
+        by_frame = self.render_mode == "human" or self._show is not None
+        result = self._step_by_frame(actions) if by_frame else self.envs.step(actions)
         observation, reward, terminated, truncated, info = result
         plain = _first({"reward": reward, "terminated": terminated})
         return _of_first(observation), plain["reward"], plain["terminated"], bool(truncated[0]), _first(info)
 
-    def _step_in_window(self, actions: Any) -> tuple:
-        """Step frame by frame, showing each."""
-        frames = self.envs.frames(actions)
+    def _step_by_frame(self, actions: Any) -> tuple:
+        """Step frame by frame; a window shows each, and what is drawn over pictures takes note."""
+        frames, first = self.envs.frames(actions), int(self.world.steps[0])
         while True:
             try:
                 next(frames)
             except StopIteration as end:
+                self._note(end.value[0], 0)
                 return end.value
-            self.render()
+            self._note(None, int(self.world.steps[0]) - first)
+            if self.render_mode == "human":
+                self.render()
+
+    def _note(self, observation: Observation | None, age: int) -> None:
+        """Tell the overlays where things are, `age` frames after the observation that the driver has acted on."""
+        if self._show is None:
+            return
+        from sim.recording.replay import Frame, poses
+
+        if observation is not None:
+            self._seen = observation, poses(self.world)
+        steps, dt = int(self.world.steps[0]), 1 / self.config["simulation_frequency"]
+        self._moment = Frame(self.envs, steps * dt, Hud(), steps, *self._seen, age * dt)
+        self._show.note(self._moment)
 
     def render(self) -> np.ndarray | None:
         """Return a picture `[H, W, 3]` (uint8), or show it in a window."""
@@ -116,9 +151,10 @@ class Env(gymnasium.Env):
                 self.config["scaling"],
                 tuple(self.config["centering_position"]),
             )
+        drawings = self._show(self._moment, self.world) if self._show is not None else ()
         if self.render_mode == "rgb_array":
-            return self._renderer.draw(self.world)
-        self._renderer.draw(self.world, 0, Hud(time=float(self.world.time[0])))
+            return self._renderer.draw(self.world, 0, None, drawings)
+        self._renderer.draw(self.world, 0, Hud(time=float(self.world.time[0])), drawings)
         self._renderer.show()
         return None
 

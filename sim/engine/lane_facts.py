@@ -7,6 +7,7 @@ the two-dimensional measures (`metrics.conflicts`).
 
 from __future__ import annotations
 
+import math
 from dataclasses import dataclass, fields
 from functools import cache
 from typing import Any
@@ -16,11 +17,13 @@ import warp as wp
 from torch import Tensor
 
 from sim.engine import lanes as lane
+from sim.engine.drivable import off_road
 from sim.engine.launch import Program
 from sim.engine.network import Network
 from sim.engine.state import Kind
 from sim.provenance import usable_cores
 
+BLOCK = 32  # episodes that a CPU thread takes through the frames together
 NEVER = 1e9  # m, stands for no vehicle ahead or behind; bool and infinity do not mix well in float32 kernels
 
 
@@ -32,7 +35,7 @@ class LaneFacts:
         s, lateral: its place on its own lane [m]; lateral is positive to the right, as y points down.
         lane_heading: of the lane there [rad]. lane_width [m]. speed_limit [m/s], NaN where there is none.
         lane_index, lane_count: of the lane on its road, 0 leftmost, and of the road's lanes; int32.
-        off_road: how far the worst corner of the ego is outside every lane [m]; zero or less inside.
+        off_road: how far the worst corner of the ego is off the road [m], see `drivable`; zero or less on it.
         leader, follower: slots of the vehicles or obstacles ahead and behind on its lane, int64, -1 for none.
         gap, follower_gap: to them, bumper to bumper [m]; inf for none, below zero where they overlap.
     """
@@ -72,27 +75,6 @@ def tape_struct(real: type) -> Any:
 
 
 @wp.func
-def outside(lanes: Any, on: int, x: Any, y: Any):
-    """How far a point is outside a lane [m]; zero or less inside."""
-    s, lateral = lane.local_coordinates(lanes, on, x, y)
-    beside = wp.abs(lateral) - lane.width_at(lanes, on, s) * type(s)(0.5)
-    return wp.max(beside, wp.max(-s, s - lanes.lanes[on].length))
-
-
-@wp.func
-def outside_all(lanes: Any, on: int, x: Any, y: Any):
-    """How far a point is outside every lane [m], its own looked at first; zero or less inside."""
-    least = outside(lanes, on, x, y)
-    zero = type(x)(0.0)
-    other = int(0)
-    while least > zero and other < lanes.lanes.shape[0]:
-        if other != on:
-            least = wp.min(least, outside(lanes, other, x, y))
-        other = other + 1
-    return least
-
-
-@wp.func
 def find_neighbours(lanes: Any, tape: Any, facts: Any, t: int, n: int, v: int, on: int, s: Any):
     """Write who is nearest ahead and behind the ego on its lane, and how near."""
     zero = type(s)(0.0)
@@ -108,55 +90,64 @@ def find_neighbours(lanes: Any, tape: Any, facts: Any, t: int, n: int, v: int, o
             y = tape.y[t, n, other]
             there, lateral = lane.local_coordinates(lanes, on, x, y)
             if wp.abs(lateral) <= lane.width_at(lanes, on, there) * half:
-                turned = wp.cos(tape.heading[t, n, other] - lane.heading_at(lanes, on, there))
-                if turned > zero or kind == Kind.OBSTACLE:
-                    between = wp.abs(there - s) - (tape.length[t, n, other] + tape.length[t, n, v]) * half
-                    if there >= s:
-                        if between < gap:
+                between = wp.abs(there - s) - (tape.length[t, n, other] + tape.length[t, n, v]) * half
+                if between < wp.where(there >= s, gap, follower_gap):
+                    turned = wp.cos(tape.heading[t, n, other] - lane.heading_at(lanes, on, there))
+                    if turned > zero or kind == Kind.OBSTACLE:
+                        if there >= s:
                             gap = between
                             leader = other
-                    elif between < follower_gap:
-                        follower_gap = between
-                        follower = other
+                        else:
+                            follower_gap = between
+                            follower = other
     facts.gap[t, n] = gap
     facts.follower_gap[t, n] = follower_gap
     facts.leader[t, n] = leader
     facts.follower[t, n] = follower
 
 
+@wp.func
+def write_facts(lanes: Any, tape: Any, facts: Any, t: int, n: int, v: int):
+    """Write the facts of the ego, in slot `v`, at a frame."""
+    on = tape.lane[t, n, v]
+    x = tape.x[t, n, v]
+    y = tape.y[t, n, v]
+    half = type(x)(0.5)
+    s, lateral = lane.local_coordinates(lanes, on, x, y)
+    facts.s[t, n] = s
+    facts.lateral[t, n] = lateral
+    facts.lane_heading[t, n] = lane.heading_at(lanes, on, s)
+    facts.lane_width[t, n] = lane.width_at(lanes, on, s)
+    facts.speed_limit[t, n] = lanes.lanes[on].speed_limit
+    facts.lane_index[t, n] = lanes.lanes[on].index
+    facts.lane_count[t, n] = lanes.edges[lanes.lanes[on].edge].count
+    worst = -type(x)(NEVER)
+    along_x = wp.cos(tape.heading[t, n, v]) * tape.length[t, n, v] * half
+    along_y = wp.sin(tape.heading[t, n, v]) * tape.length[t, n, v] * half
+    across_x = -wp.sin(tape.heading[t, n, v]) * tape.width[t, n, v] * half
+    across_y = wp.cos(tape.heading[t, n, v]) * tape.width[t, n, v] * half
+    for corner in range(4):
+        end = type(x)(1.0) - type(x)(2.0) * type(x)(corner // 2)
+        side = type(x)(1.0) - type(x)(2.0) * type(x)(corner % 2)
+        corner_x = x + end * along_x + side * across_x
+        corner_y = y + end * along_y + side * across_y
+        worst = wp.max(worst, off_road(lanes, on, corner_x, corner_y))
+    facts.off_road[t, n] = worst
+    find_neighbours(lanes, tape, facts, t, n, v, on, s)
+
+
 @wp.kernel(enable_backward=False, module="unique")
 def gather_facts(
-    lanes: Any, tape: Any, ego: wp.array2d(dtype=wp.int32), frames: wp.array(dtype=wp.int32), facts: Any, first: int
-):
-    """Write the facts of each recorded frame; one thread an episode."""
-    n = first + wp.tid()
-    for t in range(frames[n]):
-        v = ego[t, n]
-        on = tape.lane[t, n, v]
-        x = tape.x[t, n, v]
-        y = tape.y[t, n, v]
-        half = type(x)(0.5)
-        s, lateral = lane.local_coordinates(lanes, on, x, y)
-        facts.s[t, n] = s
-        facts.lateral[t, n] = lateral
-        facts.lane_heading[t, n] = lane.heading_at(lanes, on, s)
-        facts.lane_width[t, n] = lane.width_at(lanes, on, s)
-        facts.speed_limit[t, n] = lanes.lanes[on].speed_limit
-        facts.lane_index[t, n] = lanes.lanes[on].index
-        facts.lane_count[t, n] = lanes.edges[lanes.lanes[on].edge].count
-        worst = -type(x)(NEVER)
-        along_x = wp.cos(tape.heading[t, n, v]) * tape.length[t, n, v] * half
-        along_y = wp.sin(tape.heading[t, n, v]) * tape.length[t, n, v] * half
-        across_x = -wp.sin(tape.heading[t, n, v]) * tape.width[t, n, v] * half
-        across_y = wp.cos(tape.heading[t, n, v]) * tape.width[t, n, v] * half
-        for corner in range(4):
-            end = type(x)(1.0) - type(x)(2.0) * type(x)(corner // 2)
-            side = type(x)(1.0) - type(x)(2.0) * type(x)(corner % 2)
-            corner_x = x + end * along_x + side * across_x
-            corner_y = y + end * along_y + side * across_y
-            worst = wp.max(worst, outside_all(lanes, on, corner_x, corner_y))
-        facts.off_road[t, n] = worst
-        find_neighbours(lanes, tape, facts, t, n, v, on, s)
+    lanes: Any, tape: Any, ego: wp.array2d(dtype=wp.int32), frames: wp.array(dtype=wp.int32), facts: Any, size: int,
+    first: int,
+):  # fmt: skip
+    """Write the facts of each recorded frame; a thread has `size` episodes, side by side in memory."""
+    begin = (first + wp.tid()) * size
+    end = wp.min(begin + size, frames.shape[0])
+    for t in range(tape.x.shape[0]):
+        for n in range(begin, end):
+            if t < frames[n]:
+                write_facts(lanes, tape, facts, t, n, ego[t, n])
 
 
 def lane_facts(network: Network, tape: dict[str, Tensor], ego: Tensor, frames: Tensor) -> LaneFacts:
@@ -180,7 +171,8 @@ def lane_facts(network: Network, tape: dict[str, Tensor], ego: Tensor, frames: T
         setattr(written, name, wp.from_torch(tensor))
     slots, counts = ego.to(torch.int32).contiguous(), frames.to(torch.int32)
     inputs = [network.table(real, x.device, sweep=False), read, wp.from_torch(slots), wp.from_torch(counts), written]
-    Program([(gather_facts, inputs)], worlds, x.device, len(usable_cores()))()
+    size = 1 if x.device.type == "cuda" else BLOCK
+    Program([(gather_facts, [*inputs, size])], math.ceil(worlds / size), x.device, len(usable_cores()))()
     for name in ("gap", "follower_gap"):
         out[name] = torch.where(out[name] >= NEVER, torch.inf, out[name])
     limit = out["speed_limit"]

@@ -21,6 +21,7 @@ from urllib.parse import urlsplit
 import torch
 
 from sim.provenance import usable_cores
+from sim.registry import LOADED_FILES, load_scenarios
 
 RETRIES = 2
 """How often a chunk is tried again after its worker or machine died."""
@@ -91,8 +92,8 @@ def arriving(
         return
     with _connected(ray, address):
         remote = ray.remote(num_cpus=1, num_gpus=gpus, max_retries=0)(_on_one_core)
-        shared = ray.put(function)
-        waiting = {remote.remote(shared, chunk): index for index, chunk in enumerate(chunks)}
+        shared, files = ray.put(function), list(LOADED_FILES)
+        waiting = {remote.remote(shared, chunk, files): index for index, chunk in enumerate(chunks)}
         tried = Counter(range(len(chunks)))
         try:
             while waiting:
@@ -105,7 +106,7 @@ def arriving(
                 except ray.exceptions.RayError as error:  # its worker, its machine or the way back died
                     if tried[index] <= retries:
                         tried[index] += 1
-                        waiting[remote.remote(shared, chunks[index])] = index
+                        waiting[remote.remote(shared, chunks[index], files)] = index
                         continue
                     cause = str(error).strip().splitlines()[0]
                     result = LostChunk(f"{type(error).__name__}: lost {tried[index]} times: {cause}")
@@ -115,9 +116,15 @@ def arriving(
                 ray.cancel(left, force=True)
 
 
-def _on_one_core(function: Function, chunk: Any) -> Any:
-    """What a worker runs: one thread, so that as many chunks as there are cores do not disturb each other."""
+def _on_one_core(function: Function, chunk: Any, scenario_files: Sequence[str]) -> Any:
+    """What a worker runs: one thread, so that as many chunks as there are cores do not disturb each other.
+
+    The files of scenarios that were loaded where the chunks come from are loaded first, once a worker.
+    """
     torch.set_num_threads(1)
+    for file in scenario_files:
+        if file not in LOADED_FILES:
+            load_scenarios(file)
     return function(chunk)
 
 
@@ -132,6 +139,16 @@ def _imported() -> Any:
         message = 'a cluster needs Ray, which is not installed: pip install "slipstream[cluster]"'
         raise ModuleNotFoundError(message, name=error.name) from error
     return ray
+
+
+@contextmanager
+def session(address: str | None = None) -> Iterator[None]:
+    """Holds one connection for several calls of `run_chunks` and `arriving`; arguments and errors as of `run_chunks`.
+
+    Without it each call starts a cluster of its own where `address` is None.
+    """
+    with _connected(_imported(), address):
+        yield
 
 
 @contextmanager

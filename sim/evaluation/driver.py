@@ -18,10 +18,11 @@ Sees = Literal["features", "frames", "scene", "world"]
 class Driver(Protocol):
     """Anything that turns observations into actions.
 
-    `sees` declares what the driver knows; one that sees the `world` is reported as privileged. Two more
+    `sees` declares what the driver knows; one that sees the `world` is reported as privileged. Three more
     methods are optional: `prepare(envs, seeds)` is called before every batch of episodes and hands over the
     environment and the seed of each world; `scores(observation) -> (label, [N, A])` returns one figure an
-    action (a probability or a Q value), which replays draw as bars.
+    action (a probability or a Q value), which replays draw as bars; `plan() -> [N, P, 2]`, asked after `act`,
+    returns where each world's first ego will be at the ends of the next policy steps [m], NaN beyond the plan.
     """
 
     sees: Sees

@@ -103,8 +103,15 @@ class Episodes:
         return (self.kind != Kind.ABSENT) & (self.kind != Kind.LANDMARK) & (slots != self.ego[:, :, None])
 
     def of_ego(self, name: str) -> Tensor:
-        """Return a field of the ego, [T, N]."""
-        return getattr(self, name).gather(2, self.ego[:, :, None])[:, :, 0]
+        """Return a field of the ego, [T, N]; gathered once, not to be written to."""
+        if name not in self._of_ego:
+            self._of_ego[name] = getattr(self, name).gather(2, self.ego[:, :, None])[:, :, 0]
+        return self._of_ego[name]
+
+    @cached_property
+    def _of_ego(self) -> dict[str, Tensor]:
+        """What `of_ego` has gathered."""
+        return {}
 
     def select(self, worlds: Tensor) -> Episodes:
         """Return the episodes picked by indices [M]."""

@@ -6,6 +6,7 @@ import hashlib
 import json
 import time
 from collections.abc import Iterator, Sequence
+from contextlib import nullcontext
 from dataclasses import dataclass, replace
 from functools import partial
 from pathlib import Path
@@ -100,13 +101,10 @@ def judge(
     settings = replace(settings, driver=spec.name, suite={"name": suite.name, "sha256": suite.sha256})
     address = None if options.cluster == "local" else options.cluster
     shard = partial(run_on_cluster, address=address) if options.cluster else None
-    run = evaluate_suite(spec, suite, folder, settings, stress, shard, progress)
-    if options.robustness:
-        few = [replace(chunk, seeds=chunk.seeds[: options.robustness]) for chunk in chunks_of(suite, settings, stress)]
-        gpus = 1.0 if settings.device.startswith("cuda") else 0.0
-        sharded = partial(cluster.run_chunks, address=address, gpus=gpus) if options.cluster else None
-        first = [chunk for chunk in few if chunk.number == 0]
-        run["robustness"] = sweep(spec, first, settings, run_chunks=sharded, progress=progress)
+    with cluster.session(address) if options.cluster else nullcontext():
+        run = evaluate_suite(spec, suite, folder, settings, stress, shard, progress)
+        if options.robustness:
+            run["robustness"] = _robustness(spec, suite, settings, options, address, progress)
     of_run = _origin(settings, time.perf_counter() - begun)
     report = build_report(suite, driver, run, of_run, stress)
     write_text(out / "report.json", json.dumps(report, indent=1, allow_nan=False) + "\n")
@@ -114,6 +112,17 @@ def judge(
     if options.junit:
         write_junit(options.junit, report)
     return report
+
+
+def _robustness(
+    spec: DriverSpec, suite: Suite, settings: Settings, options: Options, address: str | None, progress: bool
+) -> dict[str, Any]:
+    """The first cases of each group under every fault, as of `robustness.sweep`."""
+    chunks = [chunk for chunk in chunks_of(suite, settings, options.stress) if chunk.number == 0]
+    few = [replace(chunk, seeds=chunk.seeds[: options.robustness]) for chunk in chunks]
+    gpus = 1.0 if settings.device.startswith("cuda") else 0.0
+    sharded = partial(cluster.run_chunks, address=address, gpus=gpus) if options.cluster else None
+    return sweep(spec, few, settings, run_chunks=sharded, progress=progress)
 
 
 def _origin(settings: Settings, seconds: float) -> dict[str, Any]:

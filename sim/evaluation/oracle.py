@@ -142,9 +142,21 @@ def plain_numpy() -> Iterator[None]:
             os.environ[NUMPY_SWITCH] = kept
 
 
+def _shapes_as_tuples(config: Any) -> Any:
+    """Return a config, maybe out of JSON, whose `observation_shape` is the tuple that highway-env adds a number to."""
+    if isinstance(config, list):
+        return [_shapes_as_tuples(part) for part in config]
+    if not isinstance(config, dict):
+        return config
+    return {
+        key: tuple(value) if key == "observation_shape" else _shapes_as_tuples(value) for key, value in config.items()
+    }
+
+
 def make_real(env_id: str, config: dict[str, Any] | None = None) -> gymnasium.Env:
     """Return the real environment with the wrappers of its id; its spaces are the config's after the first reset."""
     real_ids()  # registers them
+    config = _shapes_as_tuples(config)
     maker = gymnasium.envs.registration.load_env_creator(gymnasium.spec(env_id).entry_point)
     takes_config = "config" in inspect.signature(maker).parameters
     with warnings.catch_warnings():

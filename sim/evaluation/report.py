@@ -9,6 +9,7 @@ from sim.evaluation.statistics import Estimate
 COLUMNS = {
     "return": ("return", ".2f"),
     "crash_rate": ("crash rate", ".1%"),
+    "success_rate": ("success", ".1%"),  # only where an id reports it
     "speed": ("speed [m/s]", ".1f"),
     "lane_changes": ("lane changes", ".1f"),
     "length": ("steps", ".1f"),
@@ -17,13 +18,16 @@ COLUMNS = {
 
 def comparison(results: Sequence[Result]) -> str:
     """A table with a row an evaluation; each figure stands with its 95 % interval."""
-    head = ["driver", "simulator", "episodes", *(heading for heading, _ in COLUMNS.values())]
+    figures = [result.estimates() if result.n_run else {} for result in results]
+    columns = dict(COLUMNS)
+    if not any("success_rate" in one for one in figures):
+        del columns["success_rate"]
+    head = ["driver", "simulator", "episodes", *(heading for heading, _ in columns.values())]
     rows = [head, ["---"] * len(head)]
-    for result in results:
+    for result, found in zip(results, figures, strict=True):
         driver = f"{result.driver} (privileged)" if result.sees == "world" else result.driver
         episodes = str(result.n_run) if not result.errors else f"{result.n_run} of {len(result.seeds)}"
-        figures = result.estimates() if result.n_run else dict.fromkeys(COLUMNS)
-        cells = [_cell(figures[name], form) for name, (_, form) in COLUMNS.items()]
+        cells = [_cell(found.get(name), form) for name, (_, form) in columns.items()]
         rows.append([driver, result.simulator, episodes, *cells])
     return "\n".join(f"| {' | '.join(cells)} |" for cells in rows)
 

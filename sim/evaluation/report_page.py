@@ -78,13 +78,12 @@ def render(
         "groups": _groups_data(report),
         "metrics": {name: _about(name, metric) for name, metric in report["metrics"].items()},
     }
-    style = _file("report.css")
-    scripts = [_file("report.js"), _file("player.js")]
-    policy = f"default-src 'none'; img-src data:; style-src {_hash(style)}; script-src {' '.join(map(_hash, scripts))}"
-    page = _template().render(
+    style = file_text("report.css")
+    scripts = [file_text("report.js"), file_text("player.js")]
+    page = page_template("report.html.j2").render(
         report=report,
         run=report["run"],
-        policy=policy,
+        policy=policy_for(style, scripts),
         style=Markup(style),
         scripts=[Markup(script) for script in scripts],
         data=_as_script_data(data),
@@ -106,7 +105,8 @@ def render(
 
 
 @cache
-def _template() -> Any:
+def page_template(name: str) -> Any:
+    """Returns a template of `FOLDER`."""
     environment = Environment(
         loader=FileSystemLoader(FOLDER),
         autoescape=True,
@@ -117,15 +117,21 @@ def _template() -> Any:
     environment.globals |= {"DASH": DASH, "difference_bar": difference_bar}
     environment.filters |= {"label": label, "figure": number, "interval": interval, "unit": unit, "plain": _plain}
     environment.filters |= {"points": _points, "probability": _probability}
-    return environment.get_template("report.html.j2")
+    return environment.get_template(name)
 
 
-def _file(name: str) -> str:
-    """A script or the styles; inside a page they end where `</` begins."""
+def file_text(name: str) -> str:
+    """Returns a script or the styles; inside a page they end where `</` begins."""
     text = (FOLDER / name).read_text(encoding="utf-8")
     if "</" in text:
         raise ValueError(f"{FOLDER / name} holds '</', which would end it inside the page")
     return text
+
+
+def policy_for(style: str, scripts: Sequence[str]) -> str:
+    """Returns the content security policy of a page with these styles and scripts and nothing else."""
+    allowed = " ".join(map(_hash, scripts))
+    return f"default-src 'none'; img-src data:; style-src {_hash(style)}; script-src {allowed}"
 
 
 def _hash(text: str) -> str:

@@ -14,6 +14,7 @@ import numpy as np
 from sim.evaluation.metrics.catalogue import SPECS
 from sim.evaluation.report_files import SCHEMA, rounded
 from sim.evaluation.statistics import estimate_metrics
+from sim.evaluation.statistics.tails import tails
 from sim.evaluation.suites import Suite
 
 Records = Sequence[dict[str, Any]]
@@ -54,6 +55,7 @@ def build_report(
         **counts_of(records),
         "metrics": {name: about[name] | figure for name, figure in figures.items()},
         "scores": {name: figures[name] for name in SCORES if name in figures},
+        "tails": tails_of(records, strata),
         "groups": by_group,
         "cases": list(records),
         "certificate": run["certificate"],
@@ -92,6 +94,20 @@ def figures_of(records: Records, strata: Sequence[str] | None = None) -> dict[st
             "n_invalid": asked - int(np.isfinite(values[name]).sum()),
         }
     return found
+
+
+def tails_of(records: Records, strata: Sequence[str]) -> dict[str, dict[str, Any]]:
+    """Returns the mean return of the worst 5 % and of the worst tenth of the cases that ran (`statistics.tails`)."""
+    values = np.array([_value(record, "return", False) for record in records], dtype=np.float64)
+    return {
+        name: {
+            "value": rounded(one.value),
+            "ci95": [rounded(one.low), rounded(one.high)],
+            "n": one.n,
+            "n_invalid": len(values) - one.n,
+        }
+        for name, one in tails(values, SPECS["return"].better, strata).items()
+    }
 
 
 def _value(record: dict[str, Any], name: str, expected: bool) -> float:

@@ -11,7 +11,7 @@ import numpy as np
 import torch
 
 from sim.recording.replay import Frame, Moment
-from sim.render import HUD_HEIGHT, Mark, Renderer
+from sim.render import HUD_HEIGHT, Drawing, Renderer
 
 SMOOTH_RATE = 20.0
 """Pictures a simulated second below which places between the frames are drawn too [Hz]."""
@@ -22,26 +22,37 @@ PUSH = 2.0
 SEAM = 4
 """Between two pictures beside each other [px]."""
 
-Overlay = Callable[[Frame, Any], Sequence[Mark]]
+SHELF = 236
+"""Height of the panels over a strip along a straight road [px]."""
+COLUMNS = {"metrics": (212, 0), "camera": (0, 276), "minimap": (0, 276)}
+"""Width of the panels to the left and to the right of other pictures, by the overlay that has them [px]."""
+
+Overlay = Callable[[Frame, Any], Sequence[Drawing]]
 """What to draw over a frame: called with the frame and the state of the very moment that is drawn.
 
-Between two frames that state has a `lag`: how long before the later one it is [s].
+Between two frames that state has a `lag`: how long before the later one it is [s]. An overlay that remembers has a
+`note(frame)` too, which may be called with frames that are not drawn, in the order of time.
 """
 
 
-def camera(envs: Any) -> Renderer:
-    """Returns a renderer with the view of the id's config and room for the writing.
+def camera(envs: Any, overlays: Iterable[str] = ()) -> Renderer:
+    """Returns a renderer with the view of the id's config, and room for the writing and the panels of `overlays`.
 
     A strip along a straight road, 4 to 1 as highway-env's default, is made twice as large and shows more of the road;
-    other pictures grow by what is written above and below them.
+    other pictures grow by what is written above and below them. Panels stand over a strip and beside other pictures.
     """
-    config = envs.config
+    config, wanted = envs.config, set(overlays)
     width, height, scaling = config["screen_width"], config["screen_height"], config["scaling"]
     across, down = config["centering_position"]
     if width >= 4 * height:
-        return Renderer(envs.network, 2 * width, 2 * height, STRIP_ZOOM * scaling, (across, down))
-    framed = height + 2 * HUD_HEIGHT
-    return Renderer(envs.network, width, framed, scaling, (across, (down * height + HUD_HEIGHT) / framed))
+        shelf = SHELF if wanted & {"metrics", "camera"} else 0
+        framed = 2 * height + shelf
+        centering = (across, (down * 2 * height + shelf) / framed)
+        return Renderer(envs.network, 2 * width, framed, STRIP_ZOOM * scaling, centering)
+    left, right = (max([COLUMNS[name][side] for name in wanted & set(COLUMNS)], default=0) for side in (0, 1))
+    framed, wide = height + 2 * HUD_HEIGHT, left + width + right
+    centering = ((left + across * width) / wide, (down * height + HUD_HEIGHT) / framed)
+    return Renderer(envs.network, wide, framed, scaling, centering)
 
 
 def pictures(
@@ -61,29 +72,44 @@ def pictures(
     """
     steps = math.ceil(SMOOTH_RATE / rate)
 
-    def drawn(frame: Frame, moment: Any) -> np.ndarray:
-        if overlay is None:
-            return renderer.draw(moment, 0, frame.hud)
-        return renderer.draw(moment, 0, frame.hud, overlay(frame, moment))
-
     def images() -> Iterator[np.ndarray]:
-        before, image = None, None
-        for frame in frames:
-            after = {name: getattr(frame.world, name)[:1].clone() for name in ("x", "y", "heading", "speed")}
-            moved = None if before is None else _same_vehicles(before, after, rate)
-            for step in range(1, steps + 1):
-                if moved is None or step == steps:
-                    image = drawn(frame, frame.world)
-                else:
-                    shares = torch.where(moved, step / steps, 1.0).to(after["x"].dtype)
-                    pose = {name: torch.lerp(before[name], after[name], shares) for name in ("x", "y", "heading")}
-                    image = drawn(frame, Moment(frame.world, pose | {"lag": (1 - step / steps) / rate}))
-                yield image
-            before = after
+        image = None
+        for frame, moment in moments(frames, rate, steps):
+            image = draw(renderer, frame, moment, overlay)
+            yield image
         for _ in range(round(rate * steps) if image is not None else 0):
             yield image
 
     return images(), rate * steps
+
+
+def draw(renderer: Renderer, frame: Frame, moment: Any, overlay: Overlay | None = None) -> np.ndarray:
+    """Returns the picture of a moment, [H, W, 3], with what is written over its frame and what `overlay` draws."""
+    if overlay is None:
+        return renderer.draw(moment, 0, frame.hud)
+    return renderer.draw(moment, 0, frame.hud, overlay(frame, moment))
+
+
+def moments(frames: Iterable[Frame], rate: float, steps: int) -> Iterator[tuple[Frame, Any]]:
+    """Yields `steps` moments a frame, up to it, each with the frame it belongs to; the last is the frame's own state.
+
+    Args:
+        frames: in the order of time.
+        rate: frames a simulated second.
+        steps: at least one.
+    """
+    before = None
+    for frame in frames:
+        after = {name: getattr(frame.world, name)[:1].clone() for name in ("x", "y", "heading", "speed")}
+        moved = None if before is None else _same_vehicles(before, after, rate)
+        for step in range(1, steps + 1):
+            if moved is None or step == steps:
+                yield frame, frame.world
+            else:
+                shares = torch.where(moved, step / steps, 1.0).to(after["x"].dtype)
+                pose = {name: torch.lerp(before[name], after[name], shares) for name in ("x", "y", "heading")}
+                yield frame, Moment(frame.world, pose | {"lag": (1 - step / steps) / rate})
+        before = after
 
 
 def beside(first: Iterator[np.ndarray], second: Iterator[np.ndarray]) -> Iterator[np.ndarray]:

@@ -1,9 +1,9 @@
-"""Driving an episode so that it is recorded, and simulating a recorded one again, checked step by step."""
+"""Simulating a recorded episode again, checked step by step."""
 
 from __future__ import annotations
 
 from collections.abc import Generator, Iterator
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from typing import Any
 
 import numpy as np
@@ -12,8 +12,8 @@ from gymnasium.vector import AutoresetMode
 
 from sim.engine.state_hash import StateHash
 from sim.evaluation.driver import Driver, action_names, prepare
-from sim.recording.states import Difference, Tape
-from sim.recording.traces import Case, Trace, plain
+from sim.recording.states import Difference
+from sim.recording.traces import Case, Trace
 from sim.render import Hud
 from sim.world import World
 
@@ -45,6 +45,8 @@ class Frame:
         observation: what the driver saw when it chose the action that is being carried out. decided: where its egos
             were then, [C, 5]: x, y [m], heading [rad], velocity along x and y [m/s]. age: how long ago that was [s].
         recorded: the state, where it is not simulated.
+        plan: where the driver meant to be when it decided, [P, 2] [m] at the policy steps that follow, NaN beyond its
+            end; None of a driver that tells none, or was not asked.
     """
 
     envs: Any
@@ -55,6 +57,7 @@ class Frame:
     decided: np.ndarray | None = None
     age: float = 0.0
     recorded: Any = None
+    plan: np.ndarray | None = None
 
     @property
     def world(self) -> Any:
@@ -146,75 +149,28 @@ def needs_driver(case: Case, hashes: np.ndarray, envs: Any, seeds: list[int]) ->
     return not (len(hashes) and np.array_equal(hashes_of(hasher(envs)), hashes))
 
 
-def record_episode(driver: Driver, envs: Any, seed: int, name: str = "", full: bool = False) -> Trace:
-    """Drives one episode and returns its trace.
-
-    Args:
-        driver: who drives.
-        envs: one world, of ours (`make_envs`) or of the real highway-env.
-        seed: of the episode.
-        name: the driver's, for the record.
-        full: record the states of all frames too.
-    """
-    from sim.evaluation.runner import MAX_STEPS, versions  # which imports this package on its way
-
-    observation, outcomes, tape, label = begin(driver, envs, [seed]), Outcomes(1), Tape(), ""
-    state_hash = hasher(envs)
-    hashes = [hashes_of(state_hash)]
-    if full:
-        tape.add(envs.world)
-    rows: dict[str, list] = {array: [] for array in ("actions", "rewards", "terminated", "truncated", "scores")}
-    for _ in range(MAX_STEPS):
-        scores = np.zeros(0)
-        if hasattr(driver, "scores"):
-            label, values = driver.scores(observation)
-            scores = values[0].detach().cpu().numpy()
-        actions = torch.as_tensor(driver.act(observation))
-        frames = _frames(envs, actions, bool(full))
-        while (outcome := next(frames)) is None:
-            tape.add(envs.world)
-        observation = outcome[0]
-        reward, terminated, truncated = (column[0] for column in outcomes.after(outcome))
-        step = (actions[0].cpu().numpy(), reward, terminated, truncated, scores)
-        for array, value in zip(rows.values(), step, strict=True):
-            array.append(value)
-        hashes.append(hashes_of(state_hash))
-        if not outcomes.alive.any():
-            break
-    case = Case(
-        id=envs.id,
-        config=plain(envs.config),
-        seed=int(seed),
-        precision=getattr(envs, "precision", "float64"),
-        driver=name or type(driver).__name__,
-        sees=driver.sees,
-        score_label=label,
-        versions=versions(),
-    )
-    arrays = {array: np.array(values) for array, values in rows.items()}
-    return Trace(case, **arrays, hashes=np.concatenate(hashes), states=tape.states() if full else None)
-
-
 def frame_rate(envs: Any) -> float:
     """Returns how many frames of a replay make one simulated second."""
     return float(envs.config["simulation_frequency" if hasattr(envs, "frames") else "policy_frequency"])
 
 
-def replay(trace: Trace, envs: Any, driver: Driver | None = None) -> Iterator[Frame]:
+def replay(trace: Trace, envs: Any, driver: Driver | None = None, plans: bool = False) -> Iterator[Frame]:
     """Yields the frames of a recorded episode, from the reset to the last, by simulating it again.
 
     Args:
         trace: the episode.
         envs: one world of the trace's id, config and precision.
         driver: needed for a driver that changed the world at the reset (`needs_driver`). Its actions are not asked for.
+        plans: ask the driver all the same, for its plans.
 
     Raises DivergenceError when the simulation does not do what the trace says: at the first frame that differs from
-    the recorded states, naming the vehicle and the field, or at the first step whose hash, reward or end differs.
+    the recorded states, naming the vehicle and the field, or at the first step whose hash, reward or end differs; with
+    `plans` also at the first step at which the driver decides otherwise.
     """
     sees_world = trace.case.sees == "world"
     if sees_world and driver is None and not len(trace.hashes):
         raise ValueError(_asks_for_driver(trace))  # without hashes nothing would tell
-    observation = begin(driver if sees_world else None, envs, [trace.case.seed])
+    observation = begin(driver if sees_world or plans else None, envs, [trace.case.seed])
     outcomes, state_hash = Outcomes(1), hasher(envs)
     rate, count, total, reward = frame_rate(envs), 0, 0.0, None
     try:
@@ -223,15 +179,18 @@ def replay(trace: Trace, envs: Any, driver: Driver | None = None) -> Iterator[Fr
         if sees_world and driver is None:
             raise ValueError(_asks_for_driver(trace)) from error
         raise
-    decided = poses(envs.world)
+    decided, plan = poses(envs.world), None
     yield Frame(envs, 0.0, _hud(trace, envs, 0, 0.0, reward, total), 0, observation, decided)
     for step, action in enumerate(trace.actions):
-        simulation, first = _frames(envs, torch.as_tensor(action, device=envs.device)[None], True), count
+        if plans:
+            _check_decision(trace, step, driver.act(observation))
+            plan = plan_of(driver)
+        simulation, first = simulated(envs, torch.as_tensor(action, device=envs.device)[None], True), count
         while (outcome := next(simulation)) is None:
             count += 1
             _check_states(trace, step, envs, count)
             hud = _hud(trace, envs, step, count / rate, reward, total)
-            yield Frame(envs, count / rate, hud, count, observation, decided, (count - first) / rate)
+            yield Frame(envs, count / rate, hud, count, observation, decided, (count - first) / rate, plan=plan)
         _check_hash(trace, step, envs, state_hash, count)
         reward, terminated, truncated = (column[0] for column in outcomes.after(outcome))
         _check(trace, step, float(reward), bool(terminated), bool(truncated))
@@ -275,33 +234,64 @@ def playback(trace: Trace, envs: Any) -> Iterator[Frame]:
         yield Frame(envs, index / rate, hud, index, observation, decided, recorded=moment)
 
 
+def plan_of(driver: Any) -> np.ndarray | None:
+    """Returns what the driver of one world means to do, as `Frame.plan`, after its `act`; None if it tells none."""
+    return driver.plan()[0].cpu().numpy() if hasattr(driver, "plan") else None
+
+
 def _asks_for_driver(trace: Trace) -> str:
     return f"{trace.case.driver!r} drives through the world: its traces are replayed with that driver"
 
 
 def _hud(trace: Trace, envs: Any, step: int, time: float, reward: float | None, total: float, world: Any = None) -> Hud:
     """What to write over a frame of policy step `step`; `reward` and `total` are of the steps before."""
+    title = f"{trace.case.driver} on {trace.case.id}, seed {trace.case.seed}"
+    scores = trace.scores[step]
+    written = hud_of(envs, title, trace.actions[step], scores, trace.case.score_label, world)
+    return replace(written, time=time, reward=reward, total=total)
+
+
+def hud_of(
+    envs: Any, title: str, action: np.ndarray, scores: np.ndarray, score_label: str = "", world: Any = None
+) -> Hud:
+    """Returns what to write of an action that is being carried out.
+
+    Args:
+        envs: the environment.
+        title: who drives where.
+        action: of the first world: [] or [D], of several agents [C] or [C, D].
+        scores: one figure an action, or none.
+        score_label: what they are.
+        world: its state, where it is not that of `envs`.
+    """
     world = envs.world if world is None else world
     names = action_names(envs.config) or []
-    agents = np.atleast_1d(trace.actions[step])
+    agents = np.atleast_1d(action)
     if names:
-        action = ", ".join(names[int(agent)] for agent in agents)
+        words = ", ".join(names[int(agent)] for agent in agents)
     else:
-        action = " ".join(f"{number:+.2f}" if agents.dtype.kind == "f" else str(number) for number in agents.flat)
+        words = " ".join(f"{number:+.2f}" if agents.dtype.kind == "f" else str(number) for number in agents.flat)
     return Hud(
-        title=f"{trace.case.driver} on {trace.case.id}, seed {trace.case.seed}",
-        time=time,
+        title=title,
         speed=world.speed[0, world.ego[0].long()].tolist(),
-        reward=reward,
-        total=total,
-        action=action,
+        action=words,
         actions=names if len(agents) == 1 else [],
-        scores=trace.scores[step] if trace.scores.shape[1] == len(names) > 0 else None,
-        score_label=trace.case.score_label,
+        scores=scores if len(scores) == len(names) > 0 else None,
+        score_label=score_label,
+        controls=_controls(envs.config["action"], action),
     )
 
 
-def _frames(envs: Any, actions: torch.Tensor, each: bool) -> Generator[tuple | None, None, None]:
+def _controls(config: dict, action: np.ndarray) -> dict[str, float]:
+    """What the pedals and the wheel of a single agent that steers directly are asked for, each in [-1, 1]."""
+    if config["type"] != "ContinuousAction":
+        return {}
+    names = {"throttle": "longitudinal", "steering": "lateral"}
+    used = [name for name, key in names.items() if config.get(key, True)]
+    return dict(zip(used, np.clip(action, -1, 1).tolist(), strict=True))
+
+
+def simulated(envs: Any, actions: torch.Tensor, each: bool) -> Generator[tuple | None, None, None]:
     """Yields None after each frame of a policy step, then what step returns; an `envs` without frames is one frame."""
     if each and hasattr(envs, "frames"):
         simulation = envs.frames(actions)
@@ -326,6 +316,15 @@ def _check_states(trace: Trace, step: int, envs: Any, frame: int) -> None:
     if difference is not None:
         place = f"step {step}, {frame / frame_rate(envs):.2f} s" if step >= 0 else "the reset"
         raise DivergenceError(f"the replay leaves the trace at {place}: {difference}", step, difference)
+
+
+def _check_decision(trace: Trace, step: int, actions: Any) -> None:
+    """DivergenceError if the driver now decides otherwise than recorded: its plan would be of another episode."""
+    now = torch.as_tensor(actions)[0].cpu().numpy()
+    if not np.array_equal(now, trace.actions[step]):
+        raise DivergenceError(
+            f"the driver leaves the trace at step {step}: it decides {now}, recorded {trace.actions[step]}", step
+        )
 
 
 def _check_hash(trace: Trace, step: int, envs: Any, state_hash: StateHash | None, frame: int) -> None:

@@ -6,13 +6,14 @@ import time
 from collections.abc import Callable, Iterator
 from dataclasses import dataclass
 from pathlib import Path
+from typing import Any
 
 import numpy as np
 from tqdm import tqdm
 
-from sim.overlays import overlay_of
+from sim.overlays import names_of, overlay_of
 from sim.recording.film import beside, camera, pictures
-from sim.recording.folder import EvaluationFolder, around
+from sim.recording.folder import REPORT, EvaluationFolder, around
 from sim.recording.replay import frame_rate, make_envs, needs_driver, playback, replay
 from sim.recording.traces import Trace, Traces
 from sim.recording.verify import DriverOf, verify
@@ -91,22 +92,41 @@ class Stage:
         if not self.speed > 0:
             raise ValueError(f"--speed must be positive, got {self.speed}")
 
-    def show(self, trace: Trace, frame: int | None = None) -> Show:
-        """Returns the pictures of an episode, or of the seconds around one of its frames."""
-        envs = make_envs(trace.case.id, trace.case.config, trace.case.precision, self.device)
-        overlay = overlay_of(self.overlays.split(","), envs) if self.overlays else None
-        renderer, rate = camera(envs), frame_rate(envs)
-        if self.recorded:
-            if "seen" in (self.overlays or ""):
-                raise ValueError("--recorded holds no observations: the overlay 'seen' needs the simulation")
-            frames = playback(trace, envs)
-        else:
-            asked = needs_driver(trace.case, trace.hashes[:1], envs, [trace.case.seed])
-            frames = replay(trace, envs, self.driver_of(trace.case) if asked else None)
-        if frame is not None:
-            frames = around(frames, frame, rate)
+    def show(self, trace: Trace, frame: int | None = None, envs: Any = None) -> Show:
+        """Returns the pictures of an episode, or of the seconds around one of its frames.
+
+        `envs` is the world to simulate it in, where a new one of the trace's id and config would not do.
+        """
+        case, names = trace.case, names_of(self.overlays)
+        envs = make_envs(case.id, case.config, case.precision, self.device) if envs is None else envs
+        plans = "plan" in names
+        for name, missing in (("seen", "observations"), ("camera", "observations"), ("plan", "plans")):
+            if self.recorded and name in names:
+                raise ValueError(f"--recorded holds no {missing}: the overlay {name!r} needs the simulation")
+        asked = plans or (not self.recorded and needs_driver(case, trace.hashes[:1], envs, [case.seed]))
+        driver = self.driver_of(case) if asked else None
+        overlay = overlay_of(names, envs, driver) if names else None
+        renderer, rate = camera(envs, names), frame_rate(envs)
+        frames = playback(trace, envs) if self.recorded else replay(trace, envs, driver, plans)
+        if frame is not None:  # what remembers has seen the frames before too
+            frames = around(overlay.noted(frames) if overlay else frames, frame, rate)
         images, fps = pictures(renderer, frames, rate, overlay)
         return Show(images, fps * self.speed, renderer)
+
+    def show_folder(self, source: Path | None, selection: Selection, out: Path | None) -> str | None:
+        """Shows what is asked for of the folder of an evaluation, or of a search for failures, and says something.
+
+        Returns None where `source` is neither. Arguments as of `show_evaluation`.
+        """
+        if source and (source / REPORT).is_file():
+            return self.show_evaluation(source, selection, out)
+        from sim.evaluation import falsification  # which imports this package on its way
+
+        if source and (source / falsification.FAILURES).is_file():
+            case, trace = falsification.load_failure(source, selection.case or "")
+            envs = falsification.edited_envs(case, trace, self.device)
+            return self.show(trace, envs=envs).present(out, case["about"])
+        return None
 
     def show_evaluation(self, source: Path, selection: Selection, out: Path | None) -> str:
         """Shows a case of an evaluation folder, or films it or all that meet a condition; returns what there is to say.

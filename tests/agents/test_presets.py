@@ -23,3 +23,10 @@ def test_steering_looks_further_ahead(id):
 def test_the_kind_counts_and_not_the_id():
     steered = complete("highway-v0", {"action": {"type": "ContinuousAction"}})
     assert config_for("ppo", steered) == config_for("ppo", complete("racetrack-v0", None))
+
+
+@pytest.mark.parametrize("kind", ["GrayscaleObservation", "BirdsEye", "Camera"])
+def test_actor_and_critic_share_their_view_of_pictures(kind):
+    seen = config_for("ppo", complete("highway-fast-v0", {"observation": {"type": kind}}))
+    assert seen.network.shared and seen.learning_rate < ppo.Config().learning_rate
+    ppo.check(seen)

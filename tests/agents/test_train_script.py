@@ -14,6 +14,15 @@ from agents.checkpoint import load_policy
 from agents.presets import config_for
 from scripts import train
 
+PICTURES = {
+    "observation": {
+        "type": "GrayscaleObservation",
+        "observation_shape": [48, 24],
+        "stack_size": 2,
+        "weights": [0.2989, 0.5870, 0.1140],
+        "scaling": 1.5,
+    }
+}
 SMALL = ["--num-envs", "8", "--horizon", "4", "--hidden", "8", "--total-steps"]
 
 
@@ -49,6 +58,7 @@ def test_a_run_is_trained_resumed_and_drives(algo, tmp_path, monkeypatch, device
         ("racetrack-v0", {}, [2, 12, 12], networks.CnnTorso),
         ("two-way-v0", {}, [3, 3, 5], networks.MlpTorso),
         ("intersection-v1", {}, [5, 8], networks.MlpTorso),
+        ("highway-fast-v0", PICTURES, [2, 48, 24], networks.PixelTorso),
         ("merge-v0", {"action": {"type": "DiscreteAction"}}, [5, 5], networks.LaneTorso),
     ],
 )
@@ -80,8 +90,9 @@ def test_dqn_and_several_agents_are_told_where_to_go(tmp_path, monkeypatch):
         assert not (tmp_path / "run").exists()
 
 
+@pytest.mark.parametrize("seen", [{}, PICTURES], ids=["rows", "pictures"])
 @pytest.mark.parametrize("algorithm", [ppo, dqn])
-def test_a_run_in_the_simulator_resumes_to_the_same_weights(algorithm, tmp_path):
+def test_a_run_in_the_simulator_resumes_to_the_same_weights(algorithm, seen, tmp_path):
     config = algorithm.Config(total_steps=8 * 64, horizon=16, network=networks.Config(hidden=(8,)))
     if algorithm is dqn:
         config = dataclasses.replace(config, learning_starts=64, batch_size=32)
@@ -91,7 +102,7 @@ def test_a_run_in_the_simulator_resumes_to_the_same_weights(algorithm, tmp_path)
             raise KeyboardInterrupt
 
     def go(run_dir: Path | None, resume: bool = False, stop=None) -> dict[str, torch.Tensor]:
-        envs = sim.make_vec("highway-fast-v0", num_envs=8, config={"vehicles_count": 5, "duration": 10})
+        envs = sim.make_vec("highway-fast-v0", num_envs=8, config={"vehicles_count": 5, "duration": 10} | seen)
         return algorithm.train(config, envs, run_dir, resume, False, stop).policy.state_dict()
 
     whole = go(None)

@@ -35,6 +35,33 @@ def test_a_table_is_printed_and_written(folders, capsys):
     assert "gate" not in read
 
 
+def test_a_page_is_written(folders, capsys):
+    page = folders / "pages" / "comparison.html"
+    page.parent.mkdir()
+    (folders / "a0" / "report.html").write_text("a page")
+    gate = ["--max-collision-increase", 0.05]
+    assert call(compare, [folders / "a0", folders / "b0", "--html", page, *gate]) == 0
+    text = page.read_text()
+    assert "idm" in text
+    assert "B is better" in text
+    assert "Gate at" in text
+    record = json.loads((folders / "a0" / "report.json").read_text())["cases"][10]
+    link = f"../a0/report.html#case={record['case'].replace('/', '%2F')}"
+    assert text.count('href="../a0/report.html#case=') == 6  # every tenth of 60 crashed, and only with A
+    assert link in text
+    assert "../b0" not in text  # it has no page
+    assert f"replay.py {folders / 'a0'} --case {record['case']} --against {folders / 'b0'}" in text
+    assert call(compare, [folders / "a0", folders / "b0", "--html", folders / "none" / "x.html"]) == 2
+    assert "--html: the folder" in capsys.readouterr().err
+
+
+def test_a_page_of_several_runs_says_why_it_links_to_none(folders):
+    page = folders / "comparison.html"
+    arguments = ["--a", folders / "a0", "--b", folders / "b0", "--a", folders / "a1", "--b", folders / "b1"]
+    assert call(compare, [*arguments, "--html", page]) == 0
+    assert "no single pair of replays" in page.read_text()
+
+
 def test_several_runs_a_side(folders, capsys):
     arguments = ["--a", folders / "a0", "--b", folders / "b0", "--a", folders / "a1", "--b", folders / "b1"]
     assert call(compare, arguments) == 0

@@ -3,7 +3,7 @@ import json
 import pytest
 import tyro
 
-from scripts import falsify
+from scripts import falsify, replay
 from sim.evaluation.falsification import Search
 
 CONFIG = {"vehicles_count": 8, "duration": 6}
@@ -36,6 +36,17 @@ def test_failures_are_found_written_and_filmed(short, tmp_path, capsys):
     film = tmp_path / "crash.gif"
     assert call(*short, "--show", cases[1]["case"], "--video", film) == 0
     assert film.stat().st_size > 0 and cases[1]["about"] in capsys.readouterr().out
+
+
+def test_replay_knows_the_edited_scene(short, tmp_path, capsys):
+    assert call(*short) == 0
+    folder, film = tmp_path / "out", tmp_path / "again.gif"
+    case = json.loads((folder / "failures.json").read_text())["cases"][0]
+    asked = [folder, "--case", case["case"], "--out", film, "--overlay", "ttc"]
+    assert replay.main(tyro.cli(replay.Arguments, args=[str(one) for one in asked])) == 0
+    assert film.stat().st_size > 0 and case["about"] in capsys.readouterr().out
+    assert replay.main(tyro.cli(replay.Arguments, args=[str(folder)])) == 2
+    assert f"there are {case['case']}" in capsys.readouterr().err
 
 
 def test_ctrl_c_keeps_what_was_found_and_the_same_command_goes_on(short, tmp_path, capsys, monkeypatch):

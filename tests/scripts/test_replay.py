@@ -162,6 +162,16 @@ def test_a_wrong_question_to_an_evaluation_is_one_line(judged, arguments, messag
     assert re.fullmatch(f"error: .*{re.escape(message)}.*\n", capsys.readouterr().err)
 
 
+def test_the_plans_of_a_driver_are_filmed(short, tmp_path, capsys):  # noqa: F811
+    film, arguments = tmp_path / "plan.gif", ["--env-config", short, "--overlay", "plan,minimap,scale", "--out"]
+    assert call(replay, ["--driver", "search:depth=2,beam=4,tail=0", *arguments, film]) == 0
+    assert film.stat().st_size > 10_000
+    assert call(replay, ["--driver", "idle", *arguments, film]) == 2
+    assert "the overlay 'plan' needs a driver that tells its plan, as search does; IdleDriver has none" in (
+        capsys.readouterr().err
+    )
+
+
 def test_there_is_nothing_to_verify_without_a_source(capsys):
     assert call(replay, ["--verify"]) == 2
     assert "--verify needs a trace" in capsys.readouterr().err

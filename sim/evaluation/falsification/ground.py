@@ -123,6 +123,7 @@ class ProvingGround:
     Attributes:
         config: the whole base config. changes: what of it differs from the id's defaults.
         simulated: seconds simulated so far, until each episode's end.
+        errors: (seed, message) of the episodes in which the driver raised; they have no contact.
     """
 
     def __init__(
@@ -140,6 +141,7 @@ class ProvingGround:
         self.changes = dict(config or {})
         self.largest = largest
         self.simulated = 0.0
+        self.errors: list[tuple[int, str]] = []
         self._built: OrderedDict[tuple[str, int], tuple[Any, SceneEditor]] = OrderedDict()
         self.environment({}, SMALLEST)  # a bad id, config or device raises here
 
@@ -169,11 +171,17 @@ class ProvingGround:
         """
         limits = np.full(len(cases), np.inf) if limits is None else np.asarray(limits, dtype=np.float64)
         parts: dict[str, np.ndarray] = {}
-        for rows in self._batches(cases, limits):
+        waiting = list(self._batches(cases, limits))[::-1]
+        while waiting:
+            rows = waiting.pop()
             worlds = max(SMALLEST, 2 ** math.ceil(math.log2(len(rows))))
             filled = np.concatenate([rows, np.repeat(rows[-1], worlds - len(rows))])
             chosen = None if plans is None else plans[torch.from_numpy(filled)]
-            found = self._drive(cases.pick(filled), worlds, chosen, limits[filled])
+            found = self._drive(cases.pick(filled), worlds, chosen, limits[filled], alone=len(rows) == 1)
+            if found is None:  # somewhere in the batch the driver raised
+                middle = len(rows) // 2
+                waiting += [rows[middle:], rows[:middle]]
+                continue
             for name, values in found.items():
                 values = values[: len(rows)]
                 if name not in parts:
@@ -196,9 +204,12 @@ class ProvingGround:
                 yield rows[start : start + self.largest]
 
     def _drive(
-        self, cases: Cases, worlds: int, plans: torch.Tensor | None, limits: np.ndarray
-    ) -> dict[str, np.ndarray]:
-        """One batch of one config, with as many cases as worlds."""
+        self, cases: Cases, worlds: int, plans: torch.Tensor | None, limits: np.ndarray, alone: bool
+    ) -> dict[str, np.ndarray] | None:
+        """One batch of one config, with as many cases as worlds; None where the driver raised, unless it is `alone`.
+
+        A single case in which it raised is an error: it has no contact, and its seconds do not count.
+        """
         envs, editor = self.environment(cases.configs[0], worlds)
         driver = self.driver if plans is None else _PlanDriver(plans.to(envs.device))
         prepare(driver, envs, cases.seeds)
@@ -210,7 +221,15 @@ class ProvingGround:
         applied = editor.apply(edits, slots, removed)
         observation = envs.observe()
         driver.reset(torch.ones(worlds, dtype=torch.bool, device=envs.device))
-        contacts, seconds = _until_all_end(envs, driver, observation, torch.as_tensor(limits, device=envs.device))
+        cut = torch.as_tensor(limits, device=envs.device)
+        try:
+            contacts, seconds = _until_all_end(envs, driver, observation, cut)
+        except Exception as error:  # whatever a driver raises is that episode's error, not the search's
+            if not alone:
+                return None
+            self.errors.append((cases.seeds[0], f"{type(error).__name__}: {error}"))
+            contacts = MarginTracker(envs, duration_of(envs)).finish()
+            seconds = torch.zeros(worlds, dtype=torch.float64, device=envs.device)
         kept = {"failed": contacts.failed, "excused": contacts.excused, "time": contacts.time}
         kept |= {"margin": contacts.margin, "features": contacts.features, "seconds": seconds}
         kept |= {"slots": slots.long(), "applied": applied & (slots.to(applied.device) >= 0), "traffic": traffic}

@@ -15,6 +15,8 @@ from sim.evaluation.falsification.search import Search
 from sim.evaluation.statistics.intervals import Estimate, clopper_pearson_interval
 
 FEWEST_ESTIMATED = 2
+MOST_ERRORS = 20
+"""Errors that failures.json lists; it counts all."""
 
 
 @dataclass(frozen=True)
@@ -92,11 +94,19 @@ def conclude(search: Search, wanted: Wanted, name: str, say: Callable[[str], Any
         "random_seeds": _rate(nominal),
         "ratio": more.as_dict(),
         "probability": None if probability is None else probability.as_dict(),
+        "n_error": len(ground.errors),
+        "errors": [{"seed": seed, "message": message} for seed, message in ground.errors[:MOST_ERRORS]],
     }
     dropped, kinds = outcome.write(folder, ground, name, small, summary, lambda: say("replaying"))
     lines = _rates(search, found, nominal, more)
     if probability is not None:
         lines += ["", *_probability(probability)]
+    if ground.errors:
+        seed, message = ground.errors[0]
+        lines += [
+            "",
+            f"{len(ground.errors)} episodes ended in an error of the driver; the first, seed {seed}: {message}",
+        ]
     return "\n".join([*lines, "", *_written(folder, small, dropped, kinds)])
 
 

@@ -8,14 +8,14 @@ import torch
 
 from sim.evaluation import counterfactuals
 from sim.evaluation.episodes import Episodes
-from sim.evaluation.metrics import collisions, comfort, conflicts, extras, progress, rss, rules, scores
+from sim.evaluation.metrics import collisions, comfort, conflicts, energy, extras, progress, rss, rules, scores
 from sim.evaluation.metrics.base import Measure, Spec
 
 STEPS = {
     "return": Spec("", "higher", False, "sum of the rewards"),
     "steps": Spec("steps", "", False, "policy steps"),
 }
-PARTS = (collisions, conflicts, rss, comfort, progress, rules)
+PARTS = (collisions, conflicts, rss, comfort, progress, energy, rules)
 SPECS: dict[str, Spec] = dict(STEPS)
 for _part in (*PARTS, extras, scores, counterfactuals):
     SPECS |= _part.SPECS

@@ -46,9 +46,9 @@ SPECS = {
     "delta_v": Spec("m/s", "lower", False, "of collisions: change of the ego's velocity, masses by size"),
     "closing_speed": Spec("m/s", "lower", False, "of collisions: speed at which the gap between the two closed"),
     "overlap_angle": Spec("rad", "", False, "of collisions: angle between the two headings, 0 to pi"),
-    "off_road": Spec("", "lower", True, "a corner of the ego was more than 0.3 m outside every lane"),
-    "off_road_time": Spec("s", "lower", False, "time with a corner more than 0.3 m outside every lane"),
-    "off_road_depth": Spec("m", "lower", False, "how far the worst corner got outside every lane"),
+    "off_road": Spec("", "lower", True, "a corner of the ego was more than 0.3 m off the road"),
+    "off_road_time": Spec("s", "lower", False, "time with a corner more than 0.3 m off the road"),
+    "off_road_depth": Spec("m", "lower", False, "how far the worst corner got off the road"),
     "wrong_way_distance": Spec("m", "lower", False, "farthest against the lane's direction within any 1 s"),
 }
 
@@ -197,10 +197,12 @@ def _edge(episodes: Episodes, lane: Tensor) -> Tensor:
 
 def _cut_in(episodes: Episodes, found: Crashes, lane: Tensor) -> Tensor:
     """Did the partner change to the ego's `lane`, or begin to, within RECENT before the contact, bool [M]."""
-    frames = torch.arange(len(episodes.x), device=lane.device)[:, None]
-    recent = (frames <= found.before) & (frames >= found.contact - round(RECENT / episodes.dt))
-    partner = (episodes.number[:, found.world] == found.number[:, None]) & recent[:, :, None]
-    lanes, targets = episodes.lane[:, found.world], episodes.target_lane[:, found.world]
+    ago = torch.arange(round(RECENT / episodes.dt) + 1, device=lane.device)[:, None]
+    frames = found.contact - ago
+    recent = (frames >= 0) & (frames <= found.before)
+    at = (frames.clamp(min=0), found.world)  # [R, M] frames of the collisions
+    partner = (episodes.number[at] == found.number[:, None]) & recent[:, :, None]
+    lanes, targets = episodes.lane[at], episodes.target_lane[at]
     last = partner & (frames == found.before)[:, :, None]
     aims = (last & (targets == lane[:, None])).any(2).any(0)
     elsewhere = (lanes != lane[:, None]) & (_edge(episodes, lanes) == _edge(episodes, lane)[:, None])
@@ -210,7 +212,8 @@ def _cut_in(episodes: Episodes, found: Crashes, lane: Tensor) -> Tensor:
 def _off_road(episodes: Episodes) -> dict[str, Measure]:
     """How far and how long a corner was outside; invalid where lanes do not bound the way (`lanes_bound`).
 
-    A vehicle that begins at the start of a lane stands out behind it; frames count once it has come onto the road.
+    Road is what a lane covers, and a corner of two lanes up to its kerb (`sim.engine.drivable`). A vehicle that begins
+    at the start of a lane stands out behind it; frames count once it has come onto the road.
     """
     outside = episodes.facts.off_road
     inside = (outside <= OFF_ROAD) & episodes.counts

@@ -15,11 +15,14 @@ from __future__ import annotations
 import math
 
 import torch
+import warp as wp
 from torch import Tensor
 
+from sim.engine.launch import Program
 from sim.evaluation.episodes import Episodes
 from sim.evaluation.metrics.base import Measure, Spec
 from sim.evaluation.metrics.signals import derivative, length, percentile, seconds, share, total, unwrapped, worst
+from sim.provenance import usable_cores
 
 ACCELERATION_WINDOW = 0.8  # s
 JERK_WINDOW = 1.5  # s
@@ -145,23 +148,50 @@ def steering(episodes: Episodes) -> Tensor:
     return torch.where(moving, angle * STEERING_RATIO, torch.nan)
 
 
+@wp.kernel(enable_backward=False, module="unique")
+def count_reversals(
+    angle: wp.array2d(dtype=wp.float64), last: wp.array(dtype=wp.int32), swing: wp.float64,
+    count: wp.array(dtype=wp.int32), frame: wp.array(dtype=wp.int32), first: int,
+):  # fmt: skip
+    """Count the swings back of a signal [T - 1, N], whose row t leads to frame t + 1; NaN says nothing."""
+    n = first + wp.tid()
+    some = bool(False)
+    high = wp.float64(0.0)  # since the last swing to the left
+    low = wp.float64(0.0)
+    side = int(0)  # of the last swing: 1, -1, or none yet
+    for t in range(last[n]):
+        now = angle[t, n]
+        if now == now:
+            if not some:
+                high = now
+                low = now
+                some = True
+            high = wp.max(high, now)
+            low = wp.min(low, now)
+            turned = int(0)
+            if high - now > swing and side >= 0:
+                turned = -1
+            elif now - low > swing and side <= 0:
+                turned = 1
+            if turned != 0:
+                if side != 0:
+                    count[n] = count[n] + 1
+                    if frame[n] < 0:
+                        frame[n] = t + 1
+                side = turned
+                high = now
+                low = now
+
+
 def _reversals(episodes: Episodes) -> tuple[Tensor, Tensor]:
     """How often the steering turns back by more than `REVERSAL` [N], and the first frame of that.
 
     After a swing to one side, the next one counts once it is more than `REVERSAL` away from the farthest point.
     """
     angle = steering(episodes)
-    angle = torch.where(episodes.counts[1:], angle, torch.nan)
     n, device = angle.shape[1], angle.device
-    high = torch.full((n,), -torch.inf, dtype=angle.dtype, device=device)  # since the last swing to the left
-    low = -high
-    side = torch.zeros(n, dtype=angle.dtype, device=device)  # of the last swing: 1, -1, or none yet
-    swings = torch.zeros(len(angle), n, dtype=torch.bool, device=device)
-    for t, now in enumerate(angle):  # comparisons with NaN are false: such a frame changes nothing
-        high, low = torch.fmax(high, now), torch.fmin(low, now)
-        fell, rose = (high - now > REVERSAL) & (side >= 0), (now - low > REVERSAL) & (side <= 0)
-        torch.logical_or(fell & (side > 0), rose & (side < 0), out=swings[t])
-        side = torch.where(fell, -1.0, torch.where(rose, 1.0, side))
-        high, low = (torch.where(fell | rose, now, end) for end in (high, low))
-    frame = torch.where(swings.any(0), swings.to(torch.uint8).argmax(0) + 1, -1)
-    return swings.sum(0), frame
+    count, frame = (torch.full((n,), value, dtype=torch.int32, device=device) for value in (0, -1))
+    last = episodes.last.clamp(min=0).to(torch.int32)
+    inputs = [wp.from_torch(angle), wp.from_torch(last), wp.float64(REVERSAL), wp.from_torch(count)]
+    Program([(count_reversals, [*inputs, wp.from_torch(frame)])], n, device, len(usable_cores()))()
+    return count, frame

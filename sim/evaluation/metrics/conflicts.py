@@ -1,8 +1,9 @@
 """Surrogate measures of safety: how near the ego came to a collision, before any contact.
 
 Of the leader on the ego's lane (`LaneFacts.leader`, gap bumper to bumper): TTC, MTTC, TET, TIT, THW, DRAC. Of every
-vehicle and obstacle: TTC of moving rectangles, post-encroachment time (see `encroachment`), least distance. A frame
-counts up to the last one before the contact (`Episodes.counts`). Definitions: docs/evaluation.md.
+vehicle and obstacle: TTC of moving rectangles and least distance (see `nearness`), post-encroachment time (see
+`encroachment`). A frame counts up to the last one before the contact (`Episodes.counts`). Definitions:
+docs/evaluation.md.
 """
 
 from __future__ import annotations
@@ -14,19 +15,15 @@ from torch import Tensor
 
 from sim.evaluation.episodes import Episodes
 from sim.evaluation.metrics.base import Measure, Spec
-from sim.evaluation.metrics.boxes import Boxes, distance, touching
 from sim.evaluation.metrics.encroachment import post_encroachment
-from sim.evaluation.metrics.pairs import Pairs, absence, blocks, ego_index, found
+from sim.evaluation.metrics.nearness import nearest
 from sim.evaluation.metrics.signals import total
 
-HORIZON = 3.0  # s, how far ahead rectangles are moved (nuPlan's time_to_collision)
 LONGEST = 30.0  # s, from which on a TTC or headway is none: nobody is being followed or approached
 CRITICAL_TTC = 1.5  # s, threshold of TET and TIT (Minderhoud and Bovy 2001)
 CRITICAL_HEADWAY = 1.0  # s, what counts as tailgating
 SHORTEST_DRIVE = 10.0  # m, below which nothing is given per km
 FOLLOWS_BEND = 0.5  # cosine: a leader turned by less than 60 degrees is taken to go along the lane's bend
-SLACK = 1.001  # by which the float32 filters are wider than what they stand for
-ROUNDING = 1e-3  # m
 
 SPECS = {
     "min_ttc": Spec("s", "higher", False, "least gap to the leader over closing speed; invalid if never below 30 s"),
@@ -46,65 +43,13 @@ SPECS = {
 
 def measure(episodes: Episodes) -> dict[str, Measure]:
     """Return all measures of this module."""
-    gaps, times = near_pairs(episodes)
+    gap, time = nearest(episodes)
     return {
         **_of_leader(episodes),
-        "min_ttc_2d": times.least(episodes),
+        "min_ttc_2d": time,
         "min_pet": post_encroachment(episodes),
-        "min_gap": gaps.least(episodes),
+        "min_gap": gap,
     }
-
-
-def near_pairs(episodes: Episodes) -> tuple[Pairs, Pairs]:
-    """Return the exact distances [m] of the pairs that may be an episode's nearest, and the TTC [s] of those who touch.
-
-    Circles around and inside the rectangles leave most pairs out before the exact formulas are asked, in float64.
-    """
-    n, v = episodes.x.shape[1:]
-    real = episodes.x.dtype
-    nearest = torch.full((n,), torch.finfo(real).max, dtype=real, device=episodes.x.device)
-    nothing = torch.zeros(0, dtype=torch.int64, device=nearest.device)
-    close, bounds = [nothing], [nearest[:0]]
-    times = [Pairs(nothing, nearest[:0].double())]
-    for rows in blocks(episodes):
-        least, most, meets = _filters(episodes, rows)
-        nearest = torch.minimum(nearest, most.amin(0).amin(1))
-        close.append(found(least <= nearest[:, None], rows))
-        bounds.append(least.view(-1).index_select(0, close[-1] - rows.start * n * v))
-        times.append(times_to_touch(episodes, found(meets <= 0, rows)))
-    index = torch.cat(close)
-    index = index[torch.cat(bounds) <= nearest[index // v % n]]
-    apart = distance(Boxes.at(episodes, ego_index(episodes, index)), Boxes.at(episodes, index))
-    return Pairs(index, apart), Pairs(*(torch.cat([getattr(part, name) for part in times]) for name in vars(times[0])))
-
-
-def times_to_touch(episodes: Episodes, index: Tensor) -> Pairs:
-    """Return the times [s], of at most HORIZON, until the ego touches those others [P] that it will touch."""
-    first, last = touching(Boxes.at(episodes, ego_index(episodes, index)), Boxes.at(episodes, index))
-    touch = (first <= last) & (last >= 0) & (first <= HORIZON)
-    return Pairs(index[touch], first[touch].clamp(min=0))
-
-
-def _filters(episodes: Episodes, rows: slice) -> tuple[Tensor, Tensor, Tensor]:
-    """At the frames `rows`, [t, N, V]: least and most distance [m], and what is above 0 if a pair cannot touch."""
-    ego = episodes.ego[rows, :, None]
-    heading, speed = episodes.heading[rows], episodes.speed[rows]
-    length, width = episodes.length[rows], episodes.width[rows]
-    outer = (length * length + width * width).sqrt() * (SLACK / 2)
-    inner = torch.minimum(length, width) / 2
-
-    def relative(value: Tensor) -> Tensor:
-        return value - value.gather(2, ego)
-
-    x, y = relative(episodes.x[rows]), relative(episodes.y[rows])
-    vx, vy = relative(speed * heading.cos()), relative(speed * heading.sin())
-    reach = outer + outer.gather(2, ego) + ROUNDING
-    speed_square, cross, absent = vx * vx + vy * vy, x * vy - y * vx, absence(episodes, rows)
-    away = (x * x + y * y).sqrt() + absent
-    least, most = away - reach, away - inner - inner.gather(2, ego) + ROUNDING
-    misses = torch.maximum(x * vx + y * vy, cross * cross - reach * reach * speed_square)
-    misses = torch.maximum(misses, least - speed_square.sqrt() * (HORIZON * SLACK))
-    return least, most, torch.minimum(misses, least)
 
 
 @dataclass(frozen=True)

@@ -2,19 +2,24 @@
 
 from __future__ import annotations
 
+import math
+from typing import Any
+
 import torch
+import warp as wp
 from torch import Tensor
 
-from sim.engine.state import Kind
+from sim.engine.launch import Program
 from sim.evaluation.episodes import Episodes
 from sim.evaluation.metrics import routes
 from sim.evaluation.metrics.base import Measure, Spec
+from sim.evaluation.metrics.device_boxes import episodes_per_thread, is_driven, tape_of
 from sim.evaluation.metrics.signals import longest_run, seconds, total, way
+from sim.provenance import usable_cores
 
 NEAR = 100.0  # m, around the ego: whose speed it is compared with (CARLA leaderboard's minimum speed)
 STANDING = 0.1  # m/s (CARLA leaderboard: blocked)
 STUCK = 10.0  # s
-BLOCK = 1 << 16  # numbers that an operation works on at once, so that they stay in the cache
 
 SPECS: dict[str, Spec] = {
     "duration": Spec("s", "", False, "time before the first contact or the end"),
@@ -52,26 +57,43 @@ def measure(episodes: Episodes) -> dict[str, Measure]:
     }
 
 
+@wp.kernel(enable_backward=False, module="unique")
+def sum_speeds(
+    tape: Any, ego: wp.array2d(dtype=wp.int32), last: wp.array(dtype=wp.int32), count: wp.array2d(dtype=wp.int32),
+    speeds: wp.array2d(dtype=wp.float64), size: int, first: int,
+):  # fmt: skip
+    """Write how many vehicles are near the ego at a frame, and the sum of their speeds; a thread has `size` worlds."""
+    begin = (first + wp.tid()) * size
+    end = wp.min(begin + size, last.shape[0])
+    for t in range(tape.x.shape[0]):
+        for n in range(begin, end):
+            if t <= last[n]:
+                mine = ego[t, n]
+                near = type(tape.x[t, n, mine])(NEAR)
+                for v in range(tape.x.shape[2]):
+                    if v != mine and is_driven(tape.kind[t, n, v]):
+                        x = tape.x[t, n, v] - tape.x[t, n, mine]
+                        y = tape.y[t, n, v] - tape.y[t, n, mine]
+                        if x * x + y * y <= near * near:
+                            count[t, n] = count[t, n] + 1
+                            speeds[t, n] = speeds[t, n] + wp.abs(wp.float64(tape.speed[t, n, v]))
+
+
 def _relative_speed(episodes: Episodes, speed: Tensor) -> tuple[Tensor, Tensor]:
     """The ego's mean speed over that of the traffic near it, at the frames at which there is some, and whether any is.
 
     The traffic's speed at a frame is the mean of the vehicles' near the ego; parked ones are none. Not known either
     where all of it stands.
     """
-    x, y = episodes.of_ego("x")[..., None], episodes.of_ego("y")[..., None]
-    frames, worlds, slots = episodes.x.shape
-    count = torch.empty(frames, worlds, dtype=torch.int64, device=x.device)
-    sums = torch.empty(frames, worlds, dtype=torch.float64, device=x.device)
-    size = max(BLOCK // max(worlds * slots, 1), 1)
-    for start in range(0, frames, size):
-        part = slice(start, start + size)
-        away_x, away_y = episodes.x[part] - x[part], episodes.y[part] - y[part]
-        near = episodes.present[part] & (away_x * away_x + away_y * away_y <= NEAR * NEAR)
-        near &= episodes.kind[part] < Kind.PARKED
-        count[part] = near.sum(2)
-        sums[part] = torch.where(near, episodes.speed[part].abs(), 0.0).sum(2)
-    met = (count > 0) & episodes.counts
-    traffic = total(sums / count.clamp(min=1), met)
+    shape, device = episodes.ego.shape, episodes.x.device
+    count = torch.zeros(shape, dtype=torch.int32, device=device)
+    speeds = torch.zeros(shape, dtype=torch.float64, device=device)
+    ego, last = episodes.ego.to(torch.int32).contiguous(), episodes.last.to(torch.int32)
+    size = episodes_per_thread(device)
+    inputs = [tape_of(episodes), *map(wp.from_torch, (ego, last, count, speeds)), size]
+    Program([(sum_speeds, inputs)], math.ceil(shape[1] / size), device, len(usable_cores()))()
+    met = count > 0
+    traffic = total(speeds / count.clamp(min=1), met)
     own = total(speed.abs(), met)
     known = traffic > STANDING * met.sum(0).to(torch.float64)
     return own / torch.where(known, traffic, 1.0), known

@@ -6,7 +6,7 @@ e924167): (5 progress + 5 TTC + 4 speed limit + 2 comfort) / 16, times four fact
 | term | from | how it differs from nuPlan's |
 |---|---|---|
 | no at-fault collision {0, 0.5, 1} | at_fault_collision | the first contact only; 0.5 for an obstacle, no pedestrians |
-| drivable area {0, 1} | off_road | the union of the lanes |
+| drivable area {0, 1} | off_road | the lanes and their rounded corners |
 | driving direction {0, 0.5, 1} | wrong_way_distance | against the nearest lane's direction |
 | making progress {0, 1} | completion | at least 0.2 |
 | progress, 5 | completion | the whole way (see `routes`) stands in for the expert's; the floor of 2 m never matters |

@@ -336,5 +336,7 @@
     drawThumbs();
   });
   readColours();
-  choose(0).then(drawThumbs);
+  const asked = new URLSearchParams(location.hash.slice(1)).get("case");
+  const film = Math.max(0, data.replays.findIndex((one) => one.case === asked));
+  choose(film).then(drawThumbs);
 })();

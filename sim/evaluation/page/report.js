@@ -129,8 +129,16 @@
     });
 
   const chooser = document.getElementById("chosen-metric");
-  if (chooser.value) {
+  if (chooser && chooser.value) {
     showChosen(tables["t-scenarios"], chooser.value);
     chooser.addEventListener("change", () => showChosen(tables["t-scenarios"], chooser.value));
+  }
+
+  // report.html#case=GROUP/SEED: a comparison links to a case.
+  const asked = new URLSearchParams(location.hash.slice(1)).get("case");
+  const row = asked && [...document.querySelectorAll("#t-cases th[data-v]")].find((head) => head.dataset.v === asked);
+  if (row) {
+    row.parentNode.classList.add("asked");
+    row.scrollIntoView({ block: "center" });
   }
 })();

@@ -16,6 +16,8 @@ from sim.evaluation import cluster
 from sim.evaluation.cluster import LostChunk, run_chunks
 from sim.evaluation.driver import DriverSpec, RandomDriver
 from sim.evaluation.runner import run_batch
+from sim.registry import LOADED_FILES
+from sim.scenarios import SCENARIOS
 
 pytestmark = pytest.mark.slow  # Ray's nodes take their time to start and to stop
 
@@ -96,6 +98,24 @@ def nodes(ray):
 
 def squares(results):
     return [result["square"] for result in results]
+
+
+def environments_of(id, chunk):
+    """Whether a worker knows an id."""
+    return sim.make_vec(id, 1).num_envs
+
+
+def test_workers_load_the_scenario_files_too(nodes, tmp_path):
+    file = tmp_path / "mine.py"
+    file.write_text(
+        "import sim\nfrom sim.scenarios import SCENARIOS\nsim.register('mine-v0', SCENARIOS['highway-fast-v0'])\n"
+    )
+    sim.load_scenarios(file)
+    try:
+        assert run_chunks(partial(environments_of, "mine-v0"), CHUNKS) == [1] * len(CHUNKS)
+    finally:
+        LOADED_FILES.remove(str(file.resolve()))
+        SCENARIOS.pop("mine-v0")
 
 
 def test_a_missing_ray_names_the_extra(monkeypatch):

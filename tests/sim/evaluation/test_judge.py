@@ -1,6 +1,7 @@
 """The whole of a judgement: what else can be asked for, here and on a cluster."""
 
 import json
+from functools import partial
 from pathlib import Path
 from xml.etree import ElementTree
 
@@ -8,10 +9,12 @@ import jsonschema
 import pytest
 
 from planning.rule_based import IdmDriver
+from sim.evaluation import cluster
 from sim.evaluation import judge as module
 from sim.evaluation.driver import DriverSpec, IdleDriver, RandomDriver
 from sim.evaluation.harness import Settings
 from sim.evaluation.judge import Options, judge
+from sim.evaluation.robustness import sweep
 from sim.evaluation.suites import Group, Suite
 
 FAST = {"vehicles_count": 12, "duration": 10}
@@ -54,6 +57,22 @@ def test_a_cluster_gives_the_same_report(tmp_path):
     for report in (here, there):
         report.pop("run")
     assert there == here
+
+
+@pytest.mark.slow
+def test_robustness_and_cases_share_one_cluster(tmp_path, monkeypatch):
+    cluster._imported()
+    import ray
+
+    started, start = [], ray.init
+    monkeypatch.setattr(ray, "init", lambda *args, **options: started.append(args) or start(*args, **options))
+    few = ["action_hold"]
+    monkeypatch.setattr("sim.evaluation.judge.sweep", partial(sweep, faults=few, severities={"action_hold": [2]}))
+    options = Options(cluster="local", robustness=1)
+    report = judge(DriverSpec("random", RandomDriver), SUITE, tmp_path / "x", Settings(), None, options, False)
+    assert list(report["robustness"]) == few
+    assert len(started) == 1
+    assert not ray.is_initialized()
 
 
 def test_a_suite_without_stress_list_says_so(tmp_path):

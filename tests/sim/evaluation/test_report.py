@@ -25,6 +25,17 @@ def test_rows_hold_figures_with_intervals():
     assert cells["crash rate"] == f"25.0% ({wilson.low:.1%} to {wilson.high:.1%})"
 
 
+def test_success_stands_where_it_is_reported():
+    parked = result([0, 0, 0, 0])
+    parked.episodes["success"] = np.array([1.0, 1.0, 0.0, 1.0])
+    head, _, first, second = comparison([parked, result([0, 0])]).splitlines()
+    place = head.split(" | ").index("success")
+    wilson = stats.binomtest(3, 4).proportion_ci(method="wilson")
+    assert first.split(" | ")[place] == f"75.0% ({wilson.low:.1%} to {wilson.high:.1%})"
+    assert second.split(" | ")[place] == "-"
+    assert "success" not in comparison([result([0, 0])])
+
+
 def test_privileged_drivers_and_failed_episodes_are_visible():
     table = comparison([result([0, 0], sees="world", errors=[(2, "boom")])])
     assert "| idm (privileged) | ours | 2 of 3 |" in table

@@ -1,11 +1,19 @@
 """The report page in a real headless Chromium, opened from disk."""
 
+import json
+
+import numpy as np
 import pytest
 
+from sim.evaluation.comparison import compare
+from sim.evaluation.comparison_page import write_comparison
+from sim.evaluation.player import pack
+from sim.evaluation.report_files import load_report
 from sim.evaluation.report_page import write_page
 from sim.evaluation.worst_cases import gallery, worst_first
 from tests.sim.evaluation.browser import Tab, chromium
 from tests.sim.evaluation.fake_report import NASTY, fake_comparison, fake_report, with_films
+from tests.sim.evaluation.metrics.hand_made import Car, episodes
 
 pytestmark = pytest.mark.slow  # needs a browser, which `make test-full` installs
 
@@ -192,3 +200,60 @@ def test_everything_can_be_reached_by_keyboard(browser, file):
     tab.page.locator("#t-metrics .sort").first.focus()
     tab.page.keyboard.press("Enter")
     assert tab.page.locator("#t-metrics th").first.get_attribute("aria-sort") == "ascending"
+
+
+def test_the_cars_stand_on_the_road_where_they_did(browser, tmp_path):
+    made = fake_report(30)
+    case = gallery(made["cases"], 1)[0]
+    case["contact_frame"] = None
+    # 12 m from the beginning of the road; the film's own coordinates begin at the ego.
+    ego = Car(np.full(20, 12.0), 4.0, 0.0)
+    write_page(tmp_path / "report.html", made, None, [pack(episodes([ego]), 0, case)])
+    tab = Tab(browser, tmp_path / "report.html")
+    tab.wait("document.getElementById('frame-counter').textContent.startsWith('frame')")
+    tab.page.locator("#scrub").fill("0")
+    width = tab.page.evaluate("document.getElementById('stage').clientWidth")
+    across = min(110, max(60, width / 6))  # metres in the picture
+    before, after = (tab.pixel(0.5 + (metres - 12) / across, 0.5) for metres in (-5.0, 3.0))
+    ground, asphalt = tab.pixel(0.02, 0.02), tab.pixel(0.98, 0.5)
+    assert before == ground != after
+    assert after == asphalt
+
+
+def test_a_link_to_a_case_opens_it(browser, file, report):
+    third = gallery(report["cases"], 3)[2]["case"]
+    tab = Tab(browser, file)
+    tab.page.goto("about:blank")
+    tab.page.goto(f"{file.as_uri()}#case={third.replace('/', '%2F')}")
+    name = " / ".join(third.split("/"))
+    tab.wait(f"document.getElementById('film-name').textContent === {name!r}")
+    assert third.split("/")[1] in tab.text("#t-cases .asked")
+    assert tab.errors == []
+
+
+def test_a_comparison_has_its_own_page(browser, tmp_path):
+    sides = []
+    for seed in range(2):
+        folder = tmp_path / f"side{seed}"
+        folder.mkdir()
+        made = fake_report(60, seed)
+        (folder / "report.json").write_text(json.dumps(made))
+        write_page(folder / "report.html", made, None, with_films(made))
+        sides.append([load_report(folder)])
+    write_comparison(tmp_path / "comparison.html", compare(*sides))
+    tab = Tab(browser, tmp_path / "comparison.html")
+    assert tab.console == tab.errors == []
+    assert tab.requests == [(tmp_path / "comparison.html").as_uri()]
+    assert tab.page.evaluate("document.documentElement.scrollWidth <= innerWidth")
+    rows = tab.page.locator("#t-discordant tbody tr:not(.none)")
+    total = rows.count()
+    assert total > 3
+    tab.page.locator("[data-filter=t-discordant]").fill("at fault")
+    shown = tab.page.locator("#t-discordant tbody tr:not(.none):visible").count()
+    assert 0 < shown < total
+    tab.page.locator("#t-discordant .sort").nth(1).click()
+    first = tab.page.locator("#t-discordant tbody tr:visible a").first
+    assert first.get_attribute("href").startswith("side0/report.html#case=")
+    first.click()
+    tab.wait("document.querySelector('#t-cases .asked') !== null")  # the link leads to the case on the report's page
+    assert tab.errors == []

@@ -126,6 +126,47 @@ def test_an_accident_that_no_plan_avoids_does_not_count():
     assert judged.failed.tolist() == [False] and judged.excused.tolist() == [True] and judged.margin[0] > 0
 
 
+class Stumbling(IdleDriver):
+    """Idle, but it raises at the third decision of an episode that begins with one of `seeds`."""
+
+    def __init__(self, seeds):
+        super().__init__()
+        self.wrong = seeds
+
+    def prepare(self, envs, seeds):
+        super().prepare(envs, seeds)
+        self.here, self.decisions = any(seed in self.wrong for seed in seeds), 0
+
+    def act(self, observation):
+        self.decisions += 1
+        if self.here and self.decisions == 3:
+            raise RuntimeError("stumbled")
+        return super().act(observation)
+
+
+def test_a_driver_that_raises_is_an_error_of_its_episode_alone(ground):
+    stumbling = ProvingGround(Stumbling({3, 17}), "highway-fast-v0", CONFIG, threads=1)
+    found, clean = stumbling.run(plain_cases(20)), ground.run(plain_cases(20))
+    assert stumbling.errors == [(3, "RuntimeError: stumbled"), (17, "RuntimeError: stumbled")]
+    others = [seed for seed in range(20) if seed not in (3, 17)]
+    for name in ("failed", "time", "margin", "seconds"):
+        np.testing.assert_array_equal(getattr(found, name)[others], getattr(clean, name)[others])
+    assert not found.failed[[3, 17]].any()
+    assert found.seconds[[3, 17]].tolist() == [0, 0]
+
+
+def test_errors_are_counted_in_what_is_written(tmp_path):
+    stumbling = ProvingGround(Stumbling({5, 9}), "highway-fast-v0", CONFIG, threads=1)
+    one = Search(stumbling, SPACE, Settings(seed=3, budget_episodes=64, batch=32), tmp_path, WHO)
+    stumbling.run(plain_cases(10))
+    list(one.run())
+    text = conclude(one, Wanted(16, 0, 1), "stumbling")
+    assert "2 episodes ended in an error of the driver; the first, seed 5: RuntimeError: stumbled" in text
+    written = json.loads((tmp_path / outcome.FAILURES).read_text())
+    assert written["n_error"] == 2
+    assert written["errors"][1] == {"seed": 9, "message": "RuntimeError: stumbled"}
+
+
 def test_failures_that_do_not_happen_again_are_told(ground):
     found = ground.run(plain_cases(40))
     rows = np.flatnonzero(found.failed)

@@ -3,12 +3,11 @@ import math
 import numpy as np
 import pytest
 import shapely
-import torch
 
 from sim.evaluation.metrics import conflicts
 from sim.evaluation.metrics.boxes import distance, separation, touching
 from sim.world import Kind
-from tests.sim.evaluation.metrics.hand_made import Car, circle, cruise, episodes, mirrored, rotated
+from tests.sim.evaluation.metrics.hand_made import Car, cruise, episodes
 from tests.sim.evaluation.metrics.random_scenes import (
     SAME,
     assert_alone_as_together,
@@ -203,77 +202,6 @@ def test_ttc_2d_knows_obstacles_and_standing_egos_but_not_goals():
     assert value("min_ttc_2d", cruise(0, **there), cruise(-15, speed=10, frames=1)) == pytest.approx(1.0)
 
 
-# --- post-encroachment time
-
-
-def crossing(ego_from=-20.0, other_from=-40.0, dt=0.1, heading=DOWN, **rest):
-    steady = {"frames": round(8 / dt), "dt": dt}
-    x, y = other_from * math.cos(heading), other_from * math.sin(heading)
-    return [cruise(ego_from, speed=10, **steady), cruise(x, y, speed=10, heading=heading, **steady, **rest)]
-
-
-@pytest.mark.parametrize("dt", [1 / 15, 0.1, 0.15, 0.2])
-def test_pet_of_paths_that_cross(dt):
-    # The ego's rear leaves the other's band (x = 1) after 23.5 m; the other's front enters the ego's after 36.5 m.
-    assert value("min_pet", *crossing(dt=dt), dt=dt) == pytest.approx(1.3)
-    # The other way round.
-    assert value("min_pet", *crossing(-40, -20, dt=dt), dt=dt) == pytest.approx(1.3)
-    # At 45 degrees each band is cut at 1 m / sin 45 + 1 m / tan 45 from the middle, the box's corner being 2.5 m ahead.
-    reach = 2.5 + math.sqrt(2) + 1
-    assert value("min_pet", *crossing(dt=dt, heading=math.pi / 4), dt=dt) == pytest.approx(2 - 2 * reach / 10, rel=0.02)
-
-
-def test_pet_is_undefined_where_both_are_inside_or_do_not_cross():
-    assert math.isnan(value("min_pet", *crossing(-20, -24)))
-    assert math.isnan(value("min_pet", cruise(0), cruise(20)))
-    assert math.isnan(value("min_pet", cruise(0), cruise(40, speed=20, heading=math.pi), cruise(40, 4)))
-    short = [Car(**{**vars(car), **{n: part[:30] for n, part in vars(car).items() if np.ndim(part)}})
-             for car in crossing()]  # fmt: skip
-    assert math.isnan(value("min_pet", *short))  # the episode ends before the other comes
-
-
-def test_pet_of_the_nearest_and_of_one_that_waits():
-    ego, late = crossing()
-    _, later = crossing(other_from=-50.0)
-    found = conflicts.measure(episodes([ego, later, late]))["min_pet"]
-    assert float(found.value[0]) == pytest.approx(1.3)
-    assert int(found.other[0]) == 2
-    assert int(found.frame[0]) == 37  # the other's front is in the area after 3.65 s
-    t = np.arange(80) * 0.1
-    waits = Car(0.0 * t, np.where(t < 5, -6.0, -6.0 + 10 * (t - 5)), np.where(t < 5, 0.0, 10.0), DOWN)
-    assert value("min_pet", ego, waits) == pytest.approx(5.25 - 2.35)
-    stays = Car(0.0 * t, np.minimum(-20 + 10 * t, 0.0), np.where(t < 2, 10.0, 0.0), DOWN)
-    assert math.isnan(value("min_pet", cruise(-60, speed=10, frames=80), stays))
-
-
-def test_pet_follows_a_vehicle_through_other_slots():
-    ego, late = crossing()
-    made, plain = episodes([ego, cruise(0, 50, frames=80), late]), episodes([ego, cruise(0, 50, frames=80), late])
-    for name in ("x", "y", "heading", "speed", "number"):
-        getattr(made, name)[30:, 0, 1] = getattr(made, name)[30:, 0, 2]
-    made.kind[30:, 0, 2], made.number[30:, 0, 2] = Kind.ABSENT, -1
-    ours, theirs = (conflicts.measure(one)["min_pet"] for one in (made, plain))
-    assert torch.equal(ours.value, theirs.value)
-    assert torch.equal(ours.other, theirs.other)
-
-
-def test_paths_that_go_on_together_have_no_pet():
-    # The other turns into the ego's road ahead of it and drives on there.
-    turn = circle(10.0, 10.0, frames=80, center=(-10.0, 0.0))
-    phase = np.minimum(10.0 * np.arange(80) * 0.1 / 10.0, math.pi / 2)
-    rest = np.maximum(np.arange(80) * 0.1 - math.pi / 2, 0) * 10
-    other = Car(10 - 10 * np.cos(phase) + rest, -10 + 10 * np.sin(phase), 10.0, math.pi / 2 - phase)
-    assert math.isnan(value("min_pet", cruise(-30, speed=10, frames=80), other))
-    assert math.isnan(value("min_pet", turn, turn))
-
-
-@pytest.mark.parametrize("view", [mirrored, lambda made: rotated(made, 2.0)])
-def test_pet_does_not_depend_on_the_view(view):
-    made = episodes(crossing(), crossing(-40, -20), crossing(heading=0.8), crossing(-20, -24))
-    assert_same(conflicts.measure(made), conflicts.measure(view(made)), rtol=1e-9, atol=1e-9)
-    assert_alone_as_together(conflicts.measure, made)
-
-
 # --- all of them
 
 
@@ -283,24 +211,9 @@ def test_random_traffic_does_not_depend_on_the_view(same):
     assert_same(conflicts.measure(made), conflicts.measure(SAME[same](made)), rtol=1e-9, atol=1e-9)
 
 
-def test_the_filters_leave_out_nothing(monkeypatch):
-    made = random_episodes()
-    ours = conflicts.measure(made)
-
-    def everybody(made, rows):
-        counts = made.present[rows] & made.counts[rows, :, None]
-        least = torch.where(counts, -1.0, torch.inf).double()
-        return least, torch.zeros_like(least), least
-
-    monkeypatch.setattr(conflicts, "_filters", everybody)
-    theirs = conflicts.measure(made)
-    assert_same(ours, theirs)
-    assert int(ours["min_ttc_2d"].valid.sum()) > 5
-
-
 def test_an_episode_does_not_depend_on_its_batch(monkeypatch):
     made = random_episodes(12)
     assert_alone_as_together(conflicts.measure, made)
     whole = conflicts.measure(made)
-    monkeypatch.setattr("sim.evaluation.metrics.pairs.BLOCK", 1)  # frame by frame
+    monkeypatch.setattr("sim.evaluation.metrics.device_boxes.BLOCK", 5)  # other episodes side by side
     assert_same(whole, conflicts.measure(made))

@@ -147,6 +147,30 @@ def test_who_drifts_has_to_stop_drifting():
     assert measured(settling(0.1), beside(0.0))[2] == 1
 
 
+def test_who_closes_in_has_to_brake():
+    # The distance across is too small all the time; the one along, 195 m - 10 m/s t, breaks when it is below 147.03 m
+    # (30 m/s behind 20 m/s), at 4.797 s: a second after frame 48 the ego has to brake.
+    made = episodes([cruise(0, speed=30, frames=70), cruise(200, speed=20, frames=70)])
+    found = rss.measure(made)["rss_adlib_default_violations"]
+    assert (float(found.value[0]), int(found.frame[0])) == (1, 58)
+
+
+def test_who_was_close_is_known_by_its_number():
+    # Beside the ego and a little behind it drives one that the ego drifts towards: first the distance along is too
+    # small, then the one across too, so the ego has to stop drifting. Meanwhile the one in the slot before leaves.
+    t = np.arange(48) * 0.1
+    drifting = Car(20 * t, 0.4 * t, 20.0, math.asin(0.4 / 20))
+    scene = [drifting, cruise(900, frames=48), cruise(-1, 4, frames=48)]
+    plain = rss.measure(episodes(scene))
+    assert float(plain["rss_adlib_default_violations"].value[0]) == 1
+    danger = round((1 - float(plain["rss_adlib_default"].value[0])) * 48)
+    made = episodes(scene)
+    for name in ("x", "y", "heading", "speed", "number", "lane"):
+        getattr(made, name)[danger:, 0, 1] = getattr(made, name)[danger:, 0, 2]
+    made.kind[danger:, 0, 2], made.number[danger:, 0, 2] = Kind.ABSENT, -1
+    assert_same(rss.measure(made), plain)
+
+
 def test_two_on_one_arc_are_in_line():
     radius, angle = 100.0, 0.5
     network = Network({"0": {"1": [CircularLane((0, 0), radius, 0.0, 3.0)]}})
@@ -188,5 +212,5 @@ def test_an_episode_does_not_depend_on_its_batch(monkeypatch):
     made = random_episodes(12)
     assert_alone_as_together(rss.measure, made)
     whole = rss.measure(made)
-    monkeypatch.setattr("sim.evaluation.metrics.pairs.BLOCK", 1)  # frame by frame
+    monkeypatch.setattr("sim.evaluation.metrics.device_boxes.BLOCK", 5)  # other episodes side by side
     assert_same(whole, rss.measure(made))

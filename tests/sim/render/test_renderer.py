@@ -4,12 +4,14 @@ import sys
 from types import SimpleNamespace
 
 import numpy as np
+import pygame
 import pytest
 import torch
 
 from sim import render
 from sim.engine.lanes import CircularLane, LineType, StraightLane
 from sim.render import Hud, NoDisplayError, Renderer
+from sim.render.window import Window
 from sim.road_shapes import STRIPE_LENGTH, STRIPE_SPACING
 from sim.world import Kind
 
@@ -241,7 +243,7 @@ def test_the_real_highway_env_is_drawn_with_the_same_pen():
 
 def test_a_frame_needs_neither_display_nor_environment_variables():
     code = (
-        "from tests.sim.test_render import *\n"
+        "from tests.sim.render.test_renderer import *\n"
         "assert renderer().draw(world(car(9, 4, kind=Kind.MDP)), 0, Hud('t', 1.0)).std() > 10\n"
         "import os, pygame; assert 'SDL_VIDEODRIVER' not in os.environ and not pygame.display.get_init()"
     )
@@ -282,3 +284,14 @@ def test_a_window_shows_the_frame_and_closes_when_asked(monkeypatch):
 def test_frames_too_small_to_see_are_refused(options):
     with pytest.raises(ValueError, match="at least 16 x 16 px"):
         renderer(**options)
+
+
+def test_a_window_opens_though_somebody_has_drawn_without_one(monkeypatch):
+    """SDL stays with the driver it began with: highway-env's pictures begin with "offscreen"."""
+    monkeypatch.setenv("SDL_VIDEODRIVER", "offscreen")
+    pygame.display.quit()
+    pygame.display.init()
+    monkeypatch.setenv("SDL_VIDEODRIVER", "dummy")
+    window = Window((32, 32))
+    assert pygame.display.get_driver() == "dummy"
+    window.close()

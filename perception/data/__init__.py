@@ -1,0 +1,1 @@
+"""Labelled pictures: streamed from the simulator, or written to and read from COCO, MOT and YOLO folders."""
