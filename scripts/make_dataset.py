@@ -20,7 +20,7 @@ from perception.data.driving import MixedDriver, Source
 from perception.data.manifest import verify
 from perception.data.splits import SPLITS
 from perception.data.stream import DEFAULT_SOURCES
-from sim.sensors.cameras import preset
+from sim.sensors.camera.cameras import preset
 
 
 @dataclass(frozen=True)

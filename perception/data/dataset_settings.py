@@ -8,8 +8,8 @@ from perception.data.driving import Source
 from perception.data.splits import DIGITS, SPLITS, domains_of
 from perception.data.stream import DEFAULT_SOURCES, StreamSettings
 from sim.config import require_known
-from sim.sensors.cameras import Camera
-from sim.sensors.rig import PIXEL_BYTES
+from sim.sensors.camera.cameras import Camera
+from sim.sensors.camera.rig import PIXEL_BYTES
 
 PNG_SHARE = {"rgb": 0.75, "depth": 0.15, "semantic": 0.05}
 """Bytes of a PNG to those of its pixels, at their worst (noisy domains); for the estimate of the disk."""

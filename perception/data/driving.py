@@ -15,8 +15,8 @@ from torch import Tensor
 
 import sim
 from sim.evaluation.driver import Driver, IdleDriver, RandomDriver, Sees, prepare
-from sim.sensors.cameras import Camera
-from sim.sensors.rig import CameraRig
+from sim.sensors.camera.cameras import Camera
+from sim.sensors.camera.rig import CameraRig
 
 
 @dataclass(frozen=True)

@@ -17,7 +17,7 @@ import numpy as np
 from sim.engine.lanes import LineType
 from sim.engine.network import Network
 from sim.road_shapes import RoadShapes
-from sim.sensors.frames import Frames
+from sim.sensors.camera.frames import Frames
 
 REACH = 80.0
 """How far lines are followed [m]."""

@@ -6,7 +6,7 @@ A split is made by scenario seed and by domain, never by frame: two frames of on
 from collections.abc import Sequence
 
 from sim.config import require_known
-from sim.sensors.domains import HELD_OUT, TRAINING, domains_named
+from sim.sensors.looks.domains import HELD_OUT, TRAINING, domains_named
 
 CYCLE = 10
 """Scenario seeds belong to splits by their last decimal digit."""

@@ -16,7 +16,7 @@ from perception.data.splits import domains_of, scenario_seed
 from perception.data.targets import Target, targets_of
 from sim.evaluation.driver import Driver
 from sim.provenance import usable_cores
-from sim.sensors.cameras import Camera
+from sim.sensors.camera.cameras import Camera
 
 DEFAULT_SOURCES = (
     Source("highway-v0", {"vehicles_density": 1.5}),

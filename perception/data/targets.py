@@ -5,8 +5,8 @@ from typing import Any
 import torch
 from torch import Tensor
 
+from sim.sensors.camera.frames import Frames
 from sim.sensors.classes import Semantic
-from sim.sensors.frames import Frames
 
 CATEGORIES: dict[int, str] = {
     category.value - Semantic.CAR + 1: category.name.lower() for category in Semantic if category >= Semantic.CAR

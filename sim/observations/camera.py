@@ -9,9 +9,9 @@ from gymnasium import spaces
 
 from sim.config import require_known
 from sim.observations.base import ObservationType, Scene, Setting
-from sim.sensors.cameras import FIELDS, Camera, camera_from, preset
-from sim.sensors.domains import domains_named
-from sim.sensors.rig import CameraPass, checked_cameras, require_room
+from sim.sensors.camera.cameras import FIELDS, Camera, camera_from, preset
+from sim.sensors.camera.rig import CameraPass, checked_cameras, require_room
+from sim.sensors.looks.domains import domains_named
 from sim.sensors.stack import FrameStack, blacken
 
 CHANNELS = {"rgb": 3, "depth": 1, "semantic": 1}  # numbers a pixel

@@ -17,7 +17,7 @@ from sim.observations.base import ObservationType, Scene, Setting
 from sim.scenarios.base import is_number, number_pair
 from sim.scenarios.parking import Parking
 from sim.sensors.stack import FrameStack
-from sim.sensors.viewer import (
+from sim.sensors.viewer.lines import (
     COLUMNS_PER_THREAD,
     SHORTEST_STRIPE,
     STRIPE_LENGTH,
@@ -26,7 +26,7 @@ from sim.sensors.viewer import (
     MarkedLane,
     draw_view,
 )
-from sim.sensors.viewer_things import View
+from sim.sensors.viewer.things import View
 
 # RGB, in the order of `viewer_things.Shade`
 SURFACES = ((100, 100, 100), (255, 255, 255), (60, 60, 60))

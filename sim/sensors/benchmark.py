@@ -23,8 +23,8 @@ import sim
 from sim.benchmark import pinned
 from sim.engine.vehicles import LENGTH, WIDTH
 from sim.provenance import usable_cores
-from sim.sensors.cameras import Camera
-from sim.sensors.rig import CameraRig
+from sim.sensors.camera.cameras import Camera
+from sim.sensors.camera.rig import CameraRig
 
 RivalName = Literal[
     "camera",

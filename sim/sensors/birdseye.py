@@ -16,7 +16,7 @@ import warp as wp
 from sim.config import require_known
 from sim.engine.network import Network
 from sim.scenarios.base import is_number, number_pair
-from sim.sensors.ground import GroundTables
+from sim.sensors.ground.tables import GroundTables
 from sim.sensors.memory import require_memory
 from sim.sensors.raster import Body, Channel, Frame, Sizes, Tone, draw_classes, draw_colours, place
 

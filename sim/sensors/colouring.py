@@ -10,10 +10,10 @@ import cv2
 import numpy as np
 from PIL import Image, ImageDraw, ImageFont
 
-from sim.sensors.cameras import Camera
+from sim.sensors.camera.cameras import Camera
+from sim.sensors.camera.frames import Frames
+from sim.sensors.camera.views import NEAR
 from sim.sensors.classes import Semantic
-from sim.sensors.frames import Frames
-from sim.sensors.views import NEAR
 
 CLASS_COLOURS: dict[Semantic, tuple[int, int, int]] = {
     Semantic.SKY: (150, 190, 230),

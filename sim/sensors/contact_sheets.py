@@ -13,7 +13,8 @@ from sim.engine.launch import Program
 from sim.evaluation.driver import idle_action
 from sim.recording import make_envs
 from sim.sensors.birdseye import BirdsEye, View
-from sim.sensors.cameras import PRESETS, Camera, preset
+from sim.sensors.camera.cameras import PRESETS, Camera, preset
+from sim.sensors.camera.rig import CameraRig
 from sim.sensors.colouring import (
     class_picture,
     depth_picture,
@@ -23,8 +24,7 @@ from sim.sensors.colouring import (
     with_boxes,
     with_solids,
 )
-from sim.sensors.domains import DOMAINS, Domain
-from sim.sensors.rig import CameraRig
+from sim.sensors.looks.domains import DOMAINS, Domain
 
 WIDTH, HEIGHT = 320, 240
 """Of a tile [px]."""

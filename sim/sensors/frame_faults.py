@@ -13,8 +13,8 @@ from sim.config import require_known
 from sim.evaluation.counted_random import CountedRandom
 from sim.evaluation.fault_effects import BURST_STEPS, DroppedFrames, Effect
 from sim.evaluation.faults import STREAMS, fault_named
+from sim.sensors.camera.frames import Frames
 from sim.sensors.faults import CalibrationDrift, frame_effect
-from sim.sensors.frames import Frames
 
 FRAME_FAULTS = (
     "dropped_frames", "dropped_bursts", "frame_latency", "stuck_frame", "blackout", "occlusion", "calibration_drift",

@@ -21,7 +21,7 @@ from sim.engine.state import Kind
 from sim.provenance import usable_cores
 from sim.scenarios.base import is_number
 from sim.sensors import noise
-from sim.sensors.bodies import Catalogue, catalogue, pattern_of, stream_of
+from sim.sensors.camera.bodies import Catalogue, catalogue, pattern_of, stream_of
 from sim.sensors.classes import Semantic
 from sim.sensors.memory import require_memory
 from sim.sensors.noise import Stream

@@ -10,7 +10,7 @@ from sim.engine import lanes as lane
 from sim.engine.elementary import cosine_and_sine
 from sim.engine.state import Kind
 from sim.engine.vehicles import MAX_SPEED
-from sim.sensors.surface import Ground, greater, ground_at, lesser
+from sim.sensors.ground.surface import Ground, greater, ground_at, lesser
 
 FRONT = 0.25
 """Share of a vehicle's length that is painted as its front."""

@@ -8,7 +8,7 @@ from scripts import contact_sheet
 from scripts.contact_sheet import Arguments
 from sim.scenarios import SCENARIOS
 from sim.sensors import contact_sheets
-from sim.sensors.domains import DOMAINS
+from sim.sensors.looks.domains import DOMAINS
 
 
 def test_sheets_and_their_page_are_written(tmp_path, capsys):

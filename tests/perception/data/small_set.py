@@ -2,7 +2,7 @@
 
 from perception.data.dataset_settings import DatasetSettings
 from perception.data.driving import Source
-from sim.sensors.cameras import Camera
+from sim.sensors.camera.cameras import Camera
 
 SETTINGS = DatasetSettings(
     frames=20,

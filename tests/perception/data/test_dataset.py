@@ -16,7 +16,7 @@ from perception.data.dataset_settings import DatasetSettings
 from perception.data.images import read_depth, read_labels
 from perception.data.splits import split_of
 from perception.data.stream import FrameStream
-from sim.sensors.domains import HELD_OUT, TRAINING
+from sim.sensors.looks.domains import HELD_OUT, TRAINING
 from tests.perception.data.small_set import SETTINGS
 
 

@@ -11,7 +11,7 @@ import sim
 from perception.data.driving import Source
 from perception.data.lanes import ABSENT, LaneLine, LaneLines, by_rows, rows_of
 from perception.data.stream import FrameStream, StreamSettings
-from sim.sensors.cameras import Camera
+from sim.sensors.camera.cameras import Camera
 from sim.sensors.classes import Semantic
 
 CAMERA = Camera(width=320, height=192)

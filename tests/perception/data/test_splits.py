@@ -3,7 +3,7 @@
 import pytest
 
 from perception.data.splits import SPLITS, domains_of, scenario_seed, split_of
-from sim.sensors.domains import HELD_OUT, TRAINING
+from sim.sensors.looks.domains import HELD_OUT, TRAINING
 
 
 def test_splits_share_no_scenario_seed():

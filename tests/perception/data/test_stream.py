@@ -11,8 +11,8 @@ from perception.data.splits import split_of
 from perception.data.stream import FrameStream, StreamSettings, groups_of
 from perception.data.targets import CATEGORIES
 from sim.evaluation.driver import IdleDriver, RandomDriver
-from sim.sensors.cameras import Camera, preset
-from sim.sensors.domains import HELD_OUT, TRAINING
+from sim.sensors.camera.cameras import Camera, preset
+from sim.sensors.looks.domains import HELD_OUT, TRAINING
 
 SMALL = Camera(width=64, height=48)
 HIGHWAY = Source("highway-fast-v0", {"vehicles_density": 2, "duration": 6})

@@ -5,8 +5,8 @@ import torch
 from gymnasium.vector import AutoresetMode
 
 import sim
-from sim.sensors.cameras import Camera, preset
-from sim.sensors.rig import CameraRig
+from sim.sensors.camera.cameras import Camera, preset
+from sim.sensors.camera.rig import CameraRig
 
 SIZE = {"width": 32, "height": 24}
 

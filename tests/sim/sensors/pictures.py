@@ -4,9 +4,9 @@ import torch
 import warp as wp
 
 from sim.engine.launch import Program
-from sim.sensors.effects import Effects
-from sim.sensors.look import CLEAR, FIELD
-from sim.sensors.look_sampler import LookSampler
+from sim.sensors.effects.chain import Effects
+from sim.sensors.looks.look import CLEAR, FIELD
+from sim.sensors.looks.look_sampler import LookSampler
 from sim.world import Sizes, World
 
 

@@ -4,7 +4,8 @@ import numpy as np
 import pytest
 import torch
 
-from sim.sensors.cameras import Camera
+from sim.sensors.camera.cameras import Camera
+from sim.sensors.camera.frames import Frames, Objects
 from sim.sensors.classes import Semantic
 from sim.sensors.colouring import (
     AMODAL,
@@ -22,7 +23,6 @@ from sim.sensors.colouring import (
     with_boxes,
     with_solids,
 )
-from sim.sensors.frames import Frames, Objects
 
 HEIGHT, WIDTH = 24, 32
 

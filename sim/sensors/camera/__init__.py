@@ -1,0 +1,1 @@
+"""Pinhole cameras on vehicles: pictures, depth, classes, instances and labels."""

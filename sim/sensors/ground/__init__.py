@@ -1,0 +1,1 @@
+"""The road surface under a point, for every picture."""

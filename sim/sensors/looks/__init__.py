@@ -1,0 +1,1 @@
+"""What pictures look like: domains, and the look that each episode draws from one."""

@@ -1,0 +1,1 @@
+"""highway-env's own viewer, pixel for pixel."""
