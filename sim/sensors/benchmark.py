@@ -245,7 +245,14 @@ def pybullet_scene(seed: int) -> Callable[[], Any]:
     view = pybullet.computeViewMatrix((1.0, 0.0, 1.5), (2.0, 0.0, 1.5), (0.0, 0.0, 1.0))
     projection = pybullet.computeProjectionMatrixFOV(upright, width / height, 0.1, 500.0)
     renderer = pybullet.ER_TINY_RENDERER
-    return lambda: pybullet.getCameraImage(width, height, view, projection, shadow=0, renderer=renderer)
+
+    def picture() -> Any:
+        return pybullet.getCameraImage(width, height, view, projection, shadow=0, renderer=renderer)
+
+    seen = len(np.unique(picture()[4]))
+    if seen < 8:
+        raise RuntimeError(f"pybullet shows {seen} things of {TRAFFIC['vehicles_count'] + 1}: this times nothing")
+    return picture
 
 
 SCENES: dict[str, Callable[[int], Callable[[], Any]]] = {

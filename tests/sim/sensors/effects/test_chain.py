@@ -45,10 +45,9 @@ def test_noise_has_the_stated_deviation_at_middle_grey(amplitude):
     count = noise.numel()
     assert abs(float(noise.std()) / np.hypot(amplitude, np.sqrt(1 / 12)) - 1) < 4 / np.sqrt(2 * count)
     assert abs(float(noise.mean())) < 4 * amplitude / np.sqrt(count)
-    assert (
-        stats.kstest((noise + torch.rand(noise.shape) - 0.5).flatten().numpy() / noise.std().item(), "norm").pvalue
-        > 1e-4
-    )
+    # Rounded to whole numbers; spread evenly over each, they are Gaussian again, but for the square of a step.
+    spread = noise + torch.rand(noise.shape, generator=torch.Generator().manual_seed(0)) - 0.5
+    assert stats.kstest((spread / spread.std()).flatten().numpy(), "norm").statistic < 0.015
 
 
 def test_noise_grows_with_light_and_is_other_in_each_channel_pixel_frame_and_episode():
