@@ -249,9 +249,8 @@ def pybullet_scene(seed: int) -> Callable[[], Any]:
     def picture() -> Any:
         return pybullet.getCameraImage(width, height, view, projection, shadow=0, renderer=renderer)
 
-    seen = len(np.unique(picture()[4]))
-    if seen < 8:
-        raise RuntimeError(f"pybullet shows {seen} things of {TRAFFIC['vehicles_count'] + 1}: this times nothing")
+    if len(np.unique(picture()[4])) < 4:  # sky, ground and some of the boxes, which hide each other
+        raise RuntimeError("pybullet shows an empty scene: this would time nothing")
     return picture
 
 
