@@ -29,7 +29,10 @@ class Exceptions:
 
 
 EXCEPTIONS = Exceptions(
-    trust_gates={"agents/sb3.py": "a Stable-Baselines3 zip is opened only where the user says --trust"},
+    trust_gates={
+        "agents/sb3.py": "a Stable-Baselines3 zip is opened only where the user says --trust",
+        "perception/shipped_weights.py": "weights_only=True, and only files of a known SHA-256",
+    },
 )
 
 

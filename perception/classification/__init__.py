@@ -1,0 +1,1 @@
+"""Image classifiers: small networks, shipped backbones, data sets and transfer learning."""

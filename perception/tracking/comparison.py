@@ -1,0 +1,203 @@
+"""Our trackers against Roboflow's on identical detections, at three rates of frames and three of occlusion.
+
+Trackers are tuned on clips of "val" and judged on those of "test". What is scored are the detections that a tracker
+gave numbers to, each with its own box: neither ours nor Roboflow's are asked for guesses while nothing is seen, and
+what differs between two trackers is identity alone. Our filtered boxes can be scored instead.
+"""
+
+from __future__ import annotations
+
+import json
+import subprocess
+import sys
+import tempfile
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass, field
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+import torch
+
+from perception.detection.postprocess import Detections
+from perception.tracking.byte_tracker import Tracker, TrackerSettings
+from perception.tracking.clips import Clip, Trouble, troubled
+from perception.tracking.metrics import BoxTracks, Counts, count
+from perception.tracking.tracks import Motion
+
+RATES = {"15/s": 1, "5/s": 3, "3/s": 5}
+"""Frame rates: each so manieth frame of `clips.FRAME_RATE`, 15 a second."""
+OCCLUSION = {"none": 0.0, "some": 0.1, "much": 0.3}
+"""How often an object disappears for 0.5 to 2 s [1/s]."""
+BAR = 0.01
+"""How far behind the best of the others a tracker of ours may be in IDF1."""
+PEER_PACKAGE = "trackers==2.6.1"
+
+
+@dataclass(frozen=True)
+class Peer:
+    """A tracker of Roboflow's.
+
+    Attributes:
+        tracker: name of its class. options: what it is made with; its frame rate is given too.
+    """
+
+    tracker: str
+    options: Mapping[str, Any] = field(default_factory=dict)
+
+
+PEERS = {"ByteTrack (Roboflow)": Peer("ByteTrackTracker"), "OC-SORT (Roboflow)": Peer("OCSORTTracker")}
+"""With their defaults."""
+TUNED_PEERS = {
+    "ByteTrack (Roboflow), tuned": Peer("ByteTrackTracker", {"lost_track_buffer": 60, "high_conf_det_threshold": 0.3}),
+    "OC-SORT (Roboflow), tuned": Peer(
+        "OCSORTTracker",
+        {
+            "lost_track_buffer": 60,
+            "high_conf_det_threshold": 0.1,
+            "minimum_iou_threshold": 0.1,
+            "minimum_consecutive_frames": 1,
+        },
+    ),
+}
+"""As they did best on "val" of the settings tried; `lost_track_buffer` is in thirtieths of a second."""
+
+
+def follow(
+    clips: Sequence[Clip], motion: str | Motion, settings: TrackerSettings | None = None, filtered: bool = False
+) -> list[BoxTracks]:
+    """Return what our tracker makes of clips, all followed at once.
+
+    Args:
+        clips: what to follow.
+        motion: as of `Tracker`.
+        settings: as of `Tracker`.
+        filtered: return the boxes that the tracker believes in, else those of the detections that it gave numbers to.
+    """
+    tracker = Tracker(motion, len(clips), settings)
+    rows: list[list[np.ndarray]] = [[np.zeros((0, 6))] for _ in clips]
+    nothing = Detections(torch.zeros(0, 4), torch.zeros(0), torch.zeros(0, dtype=torch.int64))
+    for frame in range(max(len(clip) for clip in clips)):
+        there = torch.tensor([frame < len(clip) for clip in clips])
+        passed = [float(clip.times[frame] - clip.times[frame - 1]) if 0 < frame < len(clip) else 0.0 for clip in clips]
+        found = [clip.at(frame) if frame < len(clip) else nothing for clip in clips]
+        tracks = tracker.update(found, elapsed=torch.tensor(passed, dtype=torch.float64), arrived=there)
+        tracks = tracks.where(tracks.seen)
+        for stream, one in enumerate(found):
+            mine = tracks.where(tracks.stream == stream)
+            boxes = mine.boxes if filtered else one.boxes[mine.detection]
+            names = mine.number[:, None]
+            columns = [torch.full_like(names, frame).double(), names.double(), boxes.double()]
+            rows[stream].append(torch.cat(columns, 1).numpy())
+    return [_tracks(np.concatenate(parts)) for parts in rows]
+
+
+def follow_with_peers(
+    clips: Sequence[Clip], peers: Mapping[str, Peer] = PEERS, python: str = sys.executable
+) -> dict[str, list[BoxTracks]]:
+    """Return what Roboflow's trackers make of clips, by name.
+
+    Args:
+        clips: what to follow.
+        peers: trackers by name.
+        python: an interpreter that has `PEER_PACKAGE`.
+
+    Raises:
+        RuntimeError: it has not, or a tracker failed.
+    """
+    with tempfile.TemporaryDirectory() as name:
+        folder = Path(name)
+        arrays: dict[str, Any] = {"count": len(clips)}
+        for k, clip in enumerate(clips):
+            for key in ("frame_rate", "times", "frame", "boxes", "scores", "labels"):
+                arrays[f"{k}.{key}"] = getattr(clip, key)
+        np.savez(folder / "clips.npz", **arrays)
+        tasks = [
+            {"name": str(k), "tracker": peer.tracker, "options": dict(peer.options)}
+            for k, peer in enumerate(peers.values())
+        ]
+        (folder / "tasks.json").write_text(json.dumps(tasks), encoding="utf-8")
+        program = Path(__file__).with_name("peer_trackers.py")
+        paths = [folder / part for part in ("clips.npz", "tasks.json", "tracks.npz")]
+        run = subprocess.run([python, str(program), *map(str, paths)], capture_output=True, text=True, check=False)
+        if run.returncode:
+            why = (run.stderr.strip() or "no message").splitlines()[-1]
+            hint = ""
+            if "No module named" in why:
+                hint = f"; make an environment of its own: python -m venv peers && peers/bin/pip install {PEER_PACKAGE}"
+            raise RuntimeError(f"{python} could not run the other trackers: {why}{hint}")
+        with np.load(folder / "tracks.npz", allow_pickle=False) as stored:
+            return {
+                name: [_tracks(stored[f"{task}.{k}"]) for k in range(len(clips))] for task, name in enumerate(peers)
+            }
+
+
+def _tracks(rows: np.ndarray) -> BoxTracks:
+    return BoxTracks(rows[:, 0].astype(np.int64), rows[:, 1].astype(np.int64), rows[:, 2:])
+
+
+def score(clips: Sequence[Clip], tracks: Sequence[BoxTracks]) -> dict[str, float]:
+    """Return the combined scores of clips; see `metrics.Counts.scores`."""
+    total = Counts()
+    for clip, found in zip(clips, tracks, strict=True):
+        total = total + count(clip.truth, found)
+    return total.scores()
+
+
+def compare(
+    clips: Sequence[Clip],
+    ours: Mapping[str, tuple[str | Motion, TrackerSettings]],
+    peers: Mapping[str, Peer] = PEERS,
+    python: str = sys.executable,
+    seed: int = 0,
+) -> list[dict[str, Any]]:
+    """Return the scores of all trackers under all conditions, a row a condition and tracker.
+
+    Args:
+        clips: perfect ones, see `clips.record`; trouble is made of them here, or real ones of a detector with `python`.
+        ours: motion and settings by name.
+        peers: Roboflow's, by name; none are run where it is empty.
+        python: an interpreter that has them.
+        seed: of the trouble.
+
+    Rows hold "rate", "occlusion", "tracker" and the scores.
+    """
+    conditions = [(rate, occlusion) for rate in RATES for occlusion in OCCLUSION]
+    made = {
+        key: [troubled(clip, Trouble(every=RATES[key[0]], hidden=OCCLUSION[key[1]], seed=seed)) for clip in clips]
+        for key in conditions
+    }
+    together = [clip for key in conditions for clip in made[key]]
+    found = follow_with_peers(together, peers, python) if peers else {}
+    found |= {name: follow(together, motion, settings) for name, (motion, settings) in ours.items()}
+    rows = []
+    for number, (rate, occlusion) in enumerate(conditions):
+        part = slice(number * len(clips), (number + 1) * len(clips))
+        for name, tracks in found.items():
+            row = {"rate": rate, "occlusion": occlusion, "tracker": name}
+            rows.append(row | score(made[rate, occlusion], tracks[part]))
+    return rows
+
+
+def losses(rows: Sequence[Mapping[str, Any]], ours: Sequence[str], metric: str = "IDF1") -> list[dict[str, Any]]:
+    """Return how far ours are ahead of the best of the others, a row a condition and tracker; below 0 is behind."""
+    out = []
+    for key in dict.fromkeys((row["rate"], row["occlusion"]) for row in rows):
+        here = {row["tracker"]: row[metric] for row in rows if (row["rate"], row["occlusion"]) == key}
+        others = {name: value for name, value in here.items() if name not in ours}
+        best = max(others, key=others.__getitem__)
+        for name in ours:
+            ahead = here[name] - others[best]
+            out.append({"rate": key[0], "occlusion": key[1], "tracker": name, "best": best, "ahead": ahead})
+    return out
+
+
+def table(rows: Sequence[Mapping[str, Any]], metrics: Sequence[str] = ("IDF1", "MOTA", "HOTA")) -> str:
+    """Return the scores as Markdown: a line a condition, a column a tracker, `metrics` in each cell."""
+    names = list(dict.fromkeys(row["tracker"] for row in rows))
+    lines = [f"| frames, occlusion | {' | '.join(names)} |", "|---" * (len(names) + 1) + "|"]
+    for key in dict.fromkeys((row["rate"], row["occlusion"]) for row in rows):
+        here = {row["tracker"]: row for row in rows if (row["rate"], row["occlusion"]) == key}
+        cells = [" / ".join(f"{here[name][metric]:.3f}" for metric in metrics) for name in names]
+        lines.append(f"| {key[0]}, {key[1]} | {' | '.join(cells)} |")
+    return "\n".join(lines)

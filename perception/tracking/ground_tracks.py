@@ -1,0 +1,258 @@
+"""Where tracked things are on the ground and how fast they move: a Kalman filter in metres, for the driving stack.
+
+It takes measured places with their covariance, frame by frame, and gives the fields of `sim.scene.Scene` that perfect
+perception has for nothing: velocities, covariances, numbers and ages. The state is x, y, vx, vy in the world's frame;
+a thing moves at constant velocity, shaken by white acceleration.
+"""
+
+from __future__ import annotations
+
+import math
+from dataclasses import dataclass, fields
+
+import torch
+from torch import Tensor
+
+from perception.tracking.association import assign
+
+
+@dataclass(frozen=True)
+class GroundSettings:
+    """How things move.
+
+    Attributes:
+        acceleration: root of the spectral density of the acceleration along each axis [m/s2 per root Hz]: after a
+            second without a measurement, the velocity is unsure by so much more [m/s].
+        velocity: standard deviation of the velocity, along each axis, of a thing seen once [m/s].
+        lost: how long a thing is kept without a measurement [s].
+        gate: largest squared Mahalanobis distance between a thing and a measurement that has no number; chi-squared
+            with two degrees of freedom.
+    """
+
+    acceleration: float = 2.0
+    velocity: float = 15.0
+    lost: float = 1.0
+    gate: float = 13.8
+
+    def __post_init__(self) -> None:
+        for part in fields(self):
+            value = getattr(self, part.name)
+            if isinstance(value, bool) or not isinstance(value, int | float) or not 0 < value < math.inf:
+                raise ValueError(f"{part.name} is {value!r}; it must be a number above 0")
+
+
+@dataclass(frozen=True)
+class GroundTracksNow:
+    """What is known of up to K things in each of N worlds; a thing keeps its place among the K while it is known.
+
+    Attributes:
+        valid: bool [N, K]. Rows that are not hold zeros.
+        number: int64 [N, K], names a thing from one moment to the next.
+        age: int64 [N, K], in how many updates it has been known.
+        state: [N, K, 4]: x, y [m], vx, vy [m/s]. covariance: [N, K, 4, 4], of these.
+        unseen: [N, K], time since its last measurement [s].
+        measurement: int64 [N, K], which one of this update was its own, -1 for none.
+    """
+
+    valid: Tensor
+    number: Tensor
+    age: Tensor
+    state: Tensor
+    covariance: Tensor
+    unseen: Tensor
+    measurement: Tensor
+
+
+class GroundTracks:
+    """Follows things on the ground in N worlds.
+
+    Args:
+        worlds: N. things: K at most in each; where there are more, those known longest stay.
+        settings: see `GroundSettings`.
+    """
+
+    def __init__(
+        self,
+        worlds: int,
+        things: int = 32,
+        settings: GroundSettings | None = None,
+        dtype: torch.dtype = torch.float64,
+        device: str | torch.device = "cpu",
+    ) -> None:
+        if worlds < 1 or things < 1:
+            raise ValueError(f"worlds and things must be at least 1, got {worlds} and {things}")
+        self.settings = settings or GroundSettings()
+        shape = (worlds, things)
+        whole = {"dtype": torch.int64, "device": device}
+        real = {"dtype": dtype, "device": device}
+        self._valid = torch.zeros(shape, dtype=torch.bool, device=device)
+        self._number, self._age = torch.zeros(shape, **whole), torch.zeros(shape, **whole)
+        self._measurement = torch.full(shape, -1, **whole)
+        self._state, self._unseen = torch.zeros(*shape, 4, **real), torch.zeros(shape, **real)
+        self._covariance = torch.zeros(*shape, 4, 4, **real)
+        self._next = torch.ones(worlds, **whole)
+
+    def update(
+        self,
+        place: Tensor,
+        covariance: Tensor,
+        there: Tensor,
+        elapsed: float | Tensor,
+        number: Tensor | None = None,
+        restart: Tensor | None = None,
+    ) -> GroundTracksNow:
+        """Return what is known after one more frame.
+
+        Args:
+            place: [N, M, 2], where M things were measured: x, y [m].
+            covariance: [N, M, 2, 2], of each [m2]; positive definite.
+            there: bool [N, M], is it a measurement at all.
+            elapsed: time since the last update, of all worlds or [N] [s].
+            number: int64 [N, M], which thing it is, of an image tracker; without, the nearest that the gate allows,
+                and things are numbered here from 1.
+            restart: bool [N], worlds in which everything is new.
+
+        Raises:
+            ValueError: other shapes, a number that is not finite, or a number twice in a world.
+        """
+        self._check(place, covariance, there, number)
+        elapsed = torch.as_tensor(elapsed, dtype=self._state.dtype, device=self._state.device).expand(len(self._state))
+        if not bool((elapsed.isfinite() & (elapsed >= 0)).all()):
+            raise ValueError(f"elapsed is {elapsed.tolist()}; times must be finite and at least 0 s")
+        if restart is not None:
+            self._valid = self._valid & ~restart[:, None]
+            self._next = torch.where(restart, 1, self._next)
+        place, covariance = (part.to(self._state.dtype) for part in (place, covariance))
+        self._predict(elapsed)
+        matched = self._by_number(there, number) if number is not None else self._by_distance(place, covariance, there)
+        self._correct(place, covariance, matched)
+        kept = self._valid & (self._unseen <= self.settings.lost + 1e-9)
+        self._age = torch.where(kept, self._age + 1, 0)
+        self._valid = kept
+        self._begin(place, covariance, there, number)
+        return self.now()
+
+    def now(self) -> GroundTracksNow:
+        """Return what is known; a copy."""
+        valid = self._valid
+        return GroundTracksNow(
+            valid.clone(),
+            torch.where(valid, self._number, 0),
+            torch.where(valid, self._age, 0),
+            torch.where(valid[..., None], self._state, 0.0),
+            torch.where(valid[..., None, None], self._covariance, 0.0),
+            torch.where(valid, self._unseen, 0.0),
+            torch.where(valid, self._measurement, -1),
+        )
+
+    def _check(self, place: Tensor, covariance: Tensor, there: Tensor, number: Tensor | None) -> None:
+        shape = (len(self._state), place.shape[1]) if place.ndim == 3 else None
+        fits = (
+            place.shape == (*(shape or ()), 2) and covariance.shape == (*(shape or ()), 2, 2) and there.shape == shape
+        )
+        if not fits or (number is not None and number.shape != shape):
+            found = ", ".join(str(list(part.shape)) for part in (place, covariance, there))
+            n = len(self._state)
+            raise ValueError(
+                f"place, covariance, there are {found}; they must be [{n}, M, 2], [{n}, M, 2, 2], [{n}, M]"
+            )
+        if not bool(place[there].isfinite().all() & covariance[there].isfinite().all()):
+            raise ValueError("a measured place or its covariance is not finite")
+        if number is not None:
+            twice = (number[:, :, None] == number[:, None]) & there[:, :, None] & there[:, None]
+            twice = twice & ~torch.eye(number.shape[1], dtype=torch.bool, device=number.device)
+            if bool(twice.any()):
+                world, one, _ = twice.nonzero()[0].tolist()
+                raise ValueError(
+                    f"number {int(number[world, one])} is measured twice in world {world}; once is allowed"
+                )
+
+    def _predict(self, elapsed: Tensor) -> None:
+        dt = elapsed[:, None].expand(self._valid.shape)
+        move = torch.eye(4, dtype=dt.dtype, device=dt.device).repeat(*dt.shape, 1, 1)
+        move[..., 0, 2] = move[..., 1, 3] = dt
+        density = self.settings.acceleration**2
+        shake = torch.zeros_like(move)
+        for axis in range(2):
+            shake[..., axis, axis] = density * dt**3 / 3
+            shake[..., axis, axis + 2] = shake[..., axis + 2, axis] = density * dt**2 / 2
+            shake[..., axis + 2, axis + 2] = density * dt
+        self._state = torch.cat([self._state[..., :2] + dt[..., None] * self._state[..., 2:], self._state[..., 2:]], -1)
+        self._covariance = _product(_product(move, self._covariance), move.transpose(-1, -2)) + shake
+        self._unseen = self._unseen + dt
+
+    def _by_number(self, there: Tensor, number: Tensor) -> Tensor:
+        """Which measurement is whose, int64 [N, K], -1 for none."""
+        same = (self._number[:, :, None] == number[:, None]) & self._valid[:, :, None] & there[:, None]
+        return _first(same)
+
+    def _by_distance(self, place: Tensor, covariance: Tensor, there: Tensor) -> Tensor:
+        error = place[:, None] - self._state[:, :, None, :2]  # [N, K, M, 2]
+        inverse = _inverse(self._covariance[:, :, None, :2, :2] + covariance[:, None])
+        far = _product(_product(error[..., None, :], inverse), error[..., None])[..., 0, 0]
+        gate = self.settings.gate
+        allowed = self._valid[:, :, None] & there[:, None] & (far <= gate)
+        return assign(2 * gate - far, allowed)
+
+    def _correct(self, place: Tensor, covariance: Tensor, matched: Tensor) -> None:
+        seen, index = matched >= 0, matched.clamp(min=0)
+        if place.shape[1]:
+            measured = place.gather(1, index[..., None].expand(*index.shape, 2))
+            noise = covariance.gather(1, index[..., None, None].expand(*index.shape, 2, 2))
+            noise = torch.where(seen[..., None, None], noise, torch.eye(2, dtype=noise.dtype, device=noise.device))
+            inverse = _inverse(self._covariance[..., :2, :2] + noise)
+            gain = _product(self._covariance[..., :2], inverse)  # [N, K, 4, 2]
+            state = self._state + _product(gain, (measured - self._state[..., :2])[..., None])[..., 0]
+            better = self._covariance - _product(gain, self._covariance[..., :2, :])
+            better = (better + better.transpose(-1, -2)) / 2
+            self._state = torch.where(seen[..., None], state, self._state)
+            self._covariance = torch.where(seen[..., None, None], better, self._covariance)
+        self._unseen = torch.where(seen, 0.0, self._unseen)
+        self._measurement = matched
+
+    def _begin(self, place: Tensor, covariance: Tensor, there: Tensor, number: Tensor | None) -> None:
+        """Put measurements that are nobody's into free rows, in their order, while there are any."""
+        if not place.shape[1]:
+            return
+        claimed = torch.zeros_like(there)
+        used = self._valid & (self._measurement >= 0)
+        world, slot = used.nonzero(as_tuple=True)
+        claimed[world, self._measurement[world, slot]] = True
+        new, free = there & ~claimed, ~self._valid
+        rank = new.cumsum(1) - 1
+        fits = new & (rank < free.sum(1)[:, None])
+        world, one = fits.nonzero(as_tuple=True)
+        rows = torch.where(free, free.cumsum(1) - 1, -1)  # free row -> how manieth
+        slot = _first(rows[world] == rank[world, one][:, None])
+        self._state[world, slot] = torch.cat([place[world, one], torch.zeros_like(place[world, one])], -1)
+        start = torch.zeros(len(world), 4, 4, dtype=self._state.dtype, device=self._state.device)
+        start[:, :2, :2] = covariance[world, one]
+        start[:, 2, 2] = start[:, 3, 3] = self.settings.velocity**2
+        self._covariance[world, slot] = start
+        self._valid[world, slot], self._age[world, slot], self._unseen[world, slot] = True, 1, 0.0
+        self._measurement[world, slot] = one
+        if number is None:
+            self._number[world, slot] = self._next[world] + rank[world, one]
+            self._next = self._next + fits.sum(1)
+        else:
+            self._number[world, slot] = number[world, one]
+
+
+def _first(mask: Tensor) -> Tensor:
+    """Index of the first True along the last axis, -1 where there is none."""
+    if not mask.shape[-1]:
+        return torch.full(mask.shape[:-1], -1, dtype=torch.int64, device=mask.device)
+    return torch.where(mask.any(-1), mask.int().argmax(-1), -1)
+
+
+def _product(first: Tensor, second: Tensor) -> Tensor:
+    """Matrix product, term by term: a library's would add in another order in another batch."""
+    terms = (first[..., k, None] * second[..., k, None, :] for k in range(second.shape[-2]))
+    return sum(terms, start=torch.zeros((), dtype=first.dtype, device=first.device))
+
+
+def _inverse(matrix: Tensor) -> Tensor:
+    """Inverse of symmetric 2 x 2 matrices, written out for the same reason."""
+    a, b, d = matrix[..., 0, 0], matrix[..., 0, 1], matrix[..., 1, 1]
+    rows = torch.stack([torch.stack([d, -b], -1), torch.stack([-b, a], -1)], -2)
+    return rows / (a * d - b * b)[..., None, None]
