@@ -77,7 +77,6 @@ class VectorEnv(gymnasium.vector.VectorEnv):
         self.observation_type = observation_type(self.config["observation"], setting)
         self.single_observation_space = self.observation_type.space
         self.single_action_space = self.action_type.space
-        self.observation_space = batch_space(self.single_observation_space, num_envs)
         self.action_space = batch_space(self.single_action_space, num_envs)
         self.world = World.allocate(num_envs, sizes, self.device, precision)
         self.frames_per_step = int(self.config["simulation_frequency"] // self.config["policy_frequency"])
@@ -87,6 +86,8 @@ class VectorEnv(gymnasium.vector.VectorEnv):
         self.has_reset = False
         self._allocate(sizes.egos)
         self._compile(setting)
+        # Last: its bounds are as large as the observation, and whoever makes pictures has now said if they fit.
+        self.observation_space = batch_space(self.single_observation_space, num_envs)
 
     def _allocate(self, egos: int) -> None:
         n, real = self.num_envs, self.world.x.dtype

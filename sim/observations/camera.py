@@ -84,6 +84,8 @@ class CameraObservation(ObservationType):
 
     def bind(self, scene: Scene) -> torch.Tensor:
         """Allocate and return the pictures `[N, stack * cameras * channels, height, width]`."""
+        size = (scene.num_worlds, scene.world.cars.shape[1])
+        require_room(size, self.cameras, scene.device)
         self._stack = FrameStack(self.shape, self.stack, scene.num_worlds, scene.device)
         newest = self._stack.newest
         into = {} if self.channels == "depth" else {self.channels: newest}
@@ -92,7 +94,7 @@ class CameraObservation(ObservationType):
         self.rig = CameraPass(
             scene.setting.network,
             scene.world,
-            (scene.num_worlds, scene.world.cars.shape[1]),
+            size,
             scene.device,
             self.cameras,
             self.domain,

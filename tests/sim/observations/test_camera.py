@@ -127,3 +127,10 @@ def test_what_cannot_be_is_said_in_one_line(options, error, message):
     with pytest.raises(error, match=message) as caught:
         sim.make_vec("highway-fast-v0", 2, config=config(**options), threads=1)
     assert "\n" not in str(caught.value)
+
+
+def test_more_worlds_than_memory_holds_are_refused_before_anything_is_allocated():
+    """Neither torch nor NumPy is asked: their errors name no cure."""
+    config = {"observation": {"type": "Camera", "width": 640, "height": 480}}
+    with pytest.raises(MemoryError, match=r"640 x 480 for 200000 worlds need .* GB on cpu, .* GB are available"):
+        sim.make_vec("highway-fast-v0", 200_000, config=config)
