@@ -17,8 +17,8 @@ from sim.engine.lanes import LineType
 from sim.engine.state import Kind
 from sim.evaluation.episodes import Episodes
 from sim.evaluation.worst_cases import moments
-from sim.render import BRAKING
 from sim.road_shapes import RoadShapes
+from sim.sensors.camera.things import BRAKING
 
 SIGHT = 150.0
 """What never comes nearer to the ego than this is left out [m]."""

@@ -27,13 +27,12 @@ from sim.render.palette import (
     Colour,
 )
 from sim.render.panels import Inset, Panel, Row, ScaleBar, Table
-from sim.render.renderer import BRAKING, Drawing, Renderer
+from sim.render.renderer import Drawing, Renderer
 from sim.render.view import View
 from sim.render.window import NoDisplayError, Window
 
 __all__ = [
     "ASPHALT",
-    "BRAKING",
     "CRASHED",
     "CRITICAL",
     "DIM_TEXT",

@@ -35,13 +35,11 @@ from sim.render.panels import Panel, draw_panels
 from sim.render.pen import Pen
 from sim.render.view import View
 from sim.render.window import Window
-from sim.road_shapes import RoadShapes
+from sim.road_shapes import ASPHALT_MARGIN, SHOULDER_MARGIN, RoadShapes
+from sim.sensors.camera.bodies import GOAL_MARGIN
+from sim.sensors.camera.things import BRAKING
 from sim.world import Kind
 
-BRAKING = -1.0
-"""Acceleration below which the brake lights shine [m/s2]."""
-GOAL_MARGIN = 0.45
-"""How far the frame around a landmark stands out on each side of a car parked on it [m]."""
 SUPERSAMPLING = 2
 """Frames are drawn this many times larger and scaled down: smooth edges."""
 Drawing = Mark | Panel
@@ -146,7 +144,7 @@ class Renderer:
         pygame.draw.polygon(self._canvas, colour, self._view.pixels(points).tolist())
 
     def _draw_road(self, state: dict[str, np.ndarray]) -> None:
-        layers = [(SHOULDER, 1.6), (ASPHALT, 0.35)]
+        layers = [(SHOULDER, SHOULDER_MARGIN), (ASPHALT, ASPHALT_MARGIN)]
         if self._car_park is not None:
             # Bays say nothing of the ground between them: it is paved, as far as the walls if there are any.
             walls = state["kind"] == Kind.OBSTACLE
