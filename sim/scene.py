@@ -185,6 +185,30 @@ def lanes_near(envs: Any) -> LanesNear:
     return LanesNear(number >= 0, number, width, points)
 
 
+@wp.func
+def place_body(lanes: Any, world: Any, bodies: wp.array3d(dtype=Any), w: int, k: int, v: int):
+    """Put thing `k` of a scene into slot `v` as a vehicle on the lane nearest to it; all else is as the ego's."""
+    x = bodies[w, k, 0]
+    y = bodies[w, k, 1]
+    heading = bodies[w, k, 4]
+    cosine, sine = cosine_and_sine(heading)
+    on, _s, _lateral = closest_lane(lanes, x, y, heading, world.cars[w, 0].lane)
+    world.cars[w, v] = world.cars[w, 0]
+    world.cars[w, v].x = x
+    world.cars[w, v].y = y
+    world.cars[w, v].heading = heading
+    world.cars[w, v].cos_heading = cosine
+    world.cars[w, v].sin_heading = sine
+    world.cars[w, v].speed = bodies[w, k, 2] * cosine + bodies[w, k, 3] * sine
+    world.cars[w, v].length = bodies[w, k, 5]
+    world.cars[w, v].width = bodies[w, k, 6]
+    world.cars[w, v].lane = on
+    world.cars[w, v].target_lane = on
+    world.cars[w, v].route_size = 0
+    world.cars[w, v].crashed = False
+    world.cars[w, v].kind = Kind.IDM
+
+
 @wp.kernel(enable_backward=False, module="unique")
 def place_scene(
     lanes: Any,
@@ -215,26 +239,8 @@ def place_scene(
     for turn in range(2):
         for k in range(valid.shape[1]):
             if valid[w, k] and still[w, k] == (turn == 1):
-                x = bodies[w, k, 0]
-                y = bodies[w, k, 1]
-                heading = bodies[w, k, 4]
-                cosine, sine = cosine_and_sine(heading)
-                on, _s, _lateral = closest_lane(lanes, x, y, heading, world.cars[w, 0].lane)
-                world.cars[w, count] = truth.cars[w, truth.ego[w, 0]]
-                world.cars[w, count].x = x
-                world.cars[w, count].y = y
-                world.cars[w, count].heading = heading
-                world.cars[w, count].cos_heading = cosine
-                world.cars[w, count].sin_heading = sine
-                world.cars[w, count].speed = bodies[w, k, 2] * cosine + bodies[w, k, 3] * sine
-                world.cars[w, count].length = bodies[w, k, 5]
-                world.cars[w, count].width = bodies[w, k, 6]
-                world.cars[w, count].lane = on
-                world.cars[w, count].target_lane = on
+                place_body(lanes, world, bodies, w, k, count)
                 world.cars[w, count].number = number[w, k]
-                world.cars[w, count].route_size = 0
-                world.cars[w, count].crashed = False
-                world.cars[w, count].kind = Kind.IDM
                 if turn == 1:
                     world.cars[w, count].kind = Kind.OBSTACLE
                     objects = objects + 1

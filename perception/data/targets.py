@@ -68,3 +68,9 @@ def require_categories(found: dict[int, str], expected: dict[int, str], where: A
             has = repr(found[label]) if label in found else "no such label"
             wanted = repr(expected[label]) if label in expected else "none"
             raise ValueError(f"{where}: label {label} is {has}, expected {wanted}; labels must be {expected}")
+
+
+def whole_boxes(target: Target, size: tuple[int, int]) -> Tensor:
+    """Return the boxes of whole objects, hidden parts too, as far as they are in a frame of `size` (width, height)."""
+    limit = torch.tensor([*size, *size], dtype=torch.float32, device=target["amodal"].device)
+    return torch.minimum(target["amodal"].clamp(min=0), limit)

@@ -14,9 +14,8 @@ from dataclasses import dataclass, field
 import numpy as np
 import torch
 from faster_coco_eval import COCO, COCOeval_faster
-from torch import Tensor
 
-from perception.data.targets import Target
+from perception.data.targets import Target, whole_boxes
 from perception.detection.postprocess import Detections
 
 NAMES = ("AP", "AP50", "AP75")
@@ -145,6 +144,5 @@ def table(ledger: Ledger) -> dict[str, dict[str, float]]:
 def boxes_of(target: Target, size: tuple[int, int], classes: int) -> Target:
     """Return a target as `Ledger.add` takes it: whole objects as far as they are in the frame of `size`."""
     kept = target["labels"] <= classes
-    limit = torch.tensor([*size, *size], dtype=torch.float32, device=target["amodal"].device)
-    boxes: Tensor = torch.minimum(target["amodal"][kept].clamp(min=0), limit)
+    boxes = whole_boxes(target, size)[kept]
     return {"boxes": boxes} | {name: target[name][kept] for name in ("labels", "visibility", "distance")}

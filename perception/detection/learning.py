@@ -8,7 +8,7 @@ import torch
 from torch import Tensor
 
 from perception.data.stream import Batch, FrameStream
-from perception.data.targets import CATEGORIES, Target
+from perception.data.targets import CATEGORIES, Target, whole_boxes
 from sim.sensors.classes import Semantic
 
 CLASSES = tuple(CATEGORIES[label] for label in sorted(CATEGORIES) if CATEGORIES[label] != Semantic.GOAL.name.lower())
@@ -32,8 +32,7 @@ def lesson_targets(target: Target, size: tuple[int, int]) -> Target:
     where a car touches the ground is what tells how far away it is. The stored `visible` boxes end where others begin.
     """
     kept = target["labels"] <= len(CLASSES)
-    limit = torch.tensor([*size, *size], dtype=torch.float32, device=target["amodal"].device)
-    boxes = torch.minimum(target["amodal"][kept].clamp(min=0), limit)
+    boxes = whole_boxes(target, size)[kept]
     small = boxes[:, 3] - boxes[:, 1] < LEAST_HEIGHT
     hidden = target["visibility"][kept] < LEAST_VISIBLE
     return {"boxes": boxes, "labels": target["labels"][kept], "ignore": small | hidden}
