@@ -9,6 +9,7 @@ from torch import Tensor
 
 from perception.data.stream import Batch, FrameStream
 from perception.data.targets import CATEGORIES, Target, whole_boxes
+from perception.detection.augment import augmented
 from sim.sensors.classes import Semantic
 
 CLASSES = tuple(CATEGORIES[label] for label in sorted(CATEGORIES) if CATEGORIES[label] != Semantic.GOAL.name.lower())
@@ -39,25 +40,29 @@ def lesson_targets(target: Target, size: tuple[int, int]) -> Target:
 
 
 class Lessons:
-    """Batches of a stream as lessons; every second picture is mirrored.
+    """Batches of streams as lessons; every second picture is mirrored, and most are changed in light and colour.
 
     Args:
-        stream: where they come from; its position is this one's.
+        streams: where they come from, at one position, which decides the changes; a lesson has a batch of each.
     """
 
-    def __init__(self, stream: FrameStream) -> None:
-        self.stream = stream
+    def __init__(self, *streams: FrameStream) -> None:
+        self.streams = streams
 
     def __next__(self) -> Lesson:
-        return lesson(next(self.stream))
+        generator = torch.Generator().manual_seed(self.streams[0].position)
+        parts = [lesson(next(stream)) for stream in self.streams]
+        images = torch.cat([part.images for part in parts])
+        return Lesson(augmented(images, generator), [target for part in parts for target in part.targets])
 
     def state_dict(self) -> dict[str, int]:
-        """The stream's position."""
-        return self.stream.state_dict()
+        """The streams' position."""
+        return self.streams[0].state_dict()
 
     def load_state_dict(self, state: dict[str, int]) -> None:
         """Go on from a position."""
-        self.stream.load_state_dict(state)
+        for stream in self.streams:
+            stream.load_state_dict(state)
 
 
 def lesson(batch: Batch) -> Lesson:

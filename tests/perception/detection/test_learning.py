@@ -9,6 +9,8 @@ from perception.detection.learning import CLASSES, Lessons, lesson
 class OneBatch:
     """A stream of one batch: two pictures with the same four objects."""
 
+    position = 4
+
     def __next__(self):
         target = {
             "amodal": torch.tensor([[-10.0, 5, 20, 40], [30, 10, 50, 14], [60, 10, 90, 40], [0, 0, 9, 9]]),
@@ -19,10 +21,10 @@ class OneBatch:
         return Batch(images, [target, dict(target)], [], torch.ones(2, dtype=torch.bool))
 
     def state_dict(self):
-        return {"position": 4}
+        return {"position": self.position}
 
     def load_state_dict(self, state):
-        self.state = state
+        self.position = state["position"]
 
 
 def test_every_second_picture_is_mirrored_and_its_boxes_with_it():
@@ -40,9 +42,18 @@ def test_tiny_and_hidden_objects_are_not_asked_for_and_goals_are_none():
     assert target["ignore"].tolist() == [False, True, True]
 
 
-def test_lessons_go_on_where_their_stream_does():
-    stream = OneBatch()
-    lessons = Lessons(stream)
-    assert len(next(lessons).targets) == 2 and lessons.state_dict() == {"position": 4}
+def test_lessons_have_a_batch_of_each_stream_and_go_on_where_they_do():
+    streams = OneBatch(), OneBatch()
+    lessons = Lessons(*streams)
+    made = next(lessons)
+    assert len(made.targets) == 4 and made.images.shape == (4, 3, 48, 100) and lessons.state_dict() == {"position": 4}
     lessons.load_state_dict({"position": 7})
-    assert stream.state == {"position": 7}
+    assert [stream.position for stream in streams] == [7, 7]
+
+
+def test_the_position_decides_how_pictures_are_changed():
+    stream = OneBatch()
+    lessons = Lessons(stream, OneBatch())
+    first, again = next(lessons).images, next(lessons).images
+    stream.position = 5
+    assert torch.equal(first, again) and not torch.equal(first, next(lessons).images)

@@ -1,0 +1,53 @@
+"""Changes of pictures that a detector must not mind: light, colour, veils of haze or dust, blur and noise.
+
+They are general ones: nothing is taken from the domains that are held out.
+"""
+
+from __future__ import annotations
+
+import torch
+from torch import Tensor
+from torch.nn import functional
+
+GAIN, CAST, CONTRAST, SATURATION = (0.55, 1.5), (0.8, 1.25), (0.6, 1.4), (0.0, 1.6)
+"""Bounds of the factors on brightness, on each colour, on the distance to the mean and to grey."""
+VEIL = 0.8
+"""Most that a veil covers."""
+UNCHANGED, BLURRED, NOISY = 0.25, 0.25, 0.25
+"""Shares of pictures that stay as they are, and of the others that are blurred and noisy."""
+NOISE = 0.08
+"""Largest standard deviation of the noise, of 1."""
+
+
+def augmented(images: Tensor, generator: torch.Generator) -> Tensor:
+    """Return pictures uint8 [B, 3, H, W], most of them changed, each in its own way; the generator (CPU) decides."""
+    count, _, height, width = images.shape
+
+    def draw(low: float, high: float, *shape: int) -> Tensor:
+        return (low + (high - low) * torch.rand(count, *shape, generator=generator)).to(images.device)
+
+    flat = images.float().reshape(count, 3, -1) / 255.0
+    gain, contrast, saturation = draw(*GAIN, 1, 1), draw(*CONTRAST, 1, 1), draw(*SATURATION, 1, 1)
+    # All four are linear in the colour: one matrix and one offset.
+    to_grey = torch.full((3, 3), 1 / 3, device=images.device)
+    mixed = saturation * torch.eye(3, device=images.device) + (1 - saturation) * to_grey
+    matrix = draw(*CAST, 3, 1) * gain * contrast * mixed
+    offset = flat.mean((1, 2), keepdim=True) * gain * (1 - contrast)
+    changed = torch.baddbmm(offset, matrix, flat).reshape(images.shape)
+    # A veil is thickest at the horizon and above, thinner towards the car.
+    horizon, near = draw(0.3, 0.6, 1, 1, 1), draw(0.0, 1.0, 1, 1, 1)
+    rows = torch.arange(height, device=images.device).reshape(1, 1, -1, 1) / height
+    depth = 1 - (1 - near) * ((rows - horizon) / (1 - horizon)).clamp(0, 1)
+    amount = (draw(-VEIL, VEIL, 1, 1, 1)).clamp(min=0.0) * depth
+    colour = (draw(0.1, 1.0, 1, 1, 1) * draw(0.7, 1.15, 3, 1, 1)).clamp(max=1.0)
+    changed = torch.lerp(changed, colour.expand(-1, -1, height, width), amount.expand(-1, 3, -1, width))
+    blurred = torch.rand(count, generator=generator) < BLURRED
+    if bool(blurred.any()):
+        chosen = blurred.to(images.device)
+        changed[chosen] = functional.avg_pool2d(changed[chosen], 3, 1, 1, count_include_pad=False)
+    for index in (torch.rand(count, generator=generator) < NOISY).nonzero()[:, 0].tolist():
+        sigma = NOISE * float(torch.rand((), generator=generator))
+        changed[index] += sigma * torch.randn(changed[index].shape, generator=generator).to(images.device)
+    result = (changed * 255.0).round_().clamp_(0, 255).to(torch.uint8)
+    kept = (torch.rand(count, generator=generator) < UNCHANGED).to(images.device)
+    return torch.where(kept[:, None, None, None], images, result)
