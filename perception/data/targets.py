@@ -74,3 +74,8 @@ def whole_boxes(target: Target, size: tuple[int, int]) -> Tensor:
     """Return the boxes of whole objects, hidden parts too, as far as they are in a frame of `size` (width, height)."""
     limit = torch.tensor([*size, *size], dtype=torch.float32, device=target["amodal"].device)
     return torch.minimum(target["amodal"].clamp(min=0), limit)
+
+
+def seen_share(target: Target) -> Tensor:
+    """Return which share of each object is seen: neither hidden by another nor outside the frame, [K] in 0..1."""
+    return target["visibility"] * (1.0 - target["truncation"])

@@ -1,4 +1,4 @@
-"""Changes of pictures that a detector must not mind: light, colour, veils of haze or dust, blur and noise.
+"""Changes of pictures that a detector must not mind: light, colour, veils of haze or dust, drops, blur and noise.
 
 They are general ones: nothing is taken from the domains that are held out.
 """
@@ -15,6 +15,8 @@ VEIL = 0.8
 """Most that a veil covers."""
 UNCHANGED, BLURRED, NOISY = 0.25, 0.25, 0.25
 """Shares of pictures that stay as they are, and of the others that are blurred and noisy."""
+WET, MOST_DROPS, DROP = 0.3, 30, (0.01, 0.09)
+"""Share of pictures seen through drops, how many there are at most, and bounds of their radii [picture widths]."""
 NOISE = 0.08
 """Largest standard deviation of the noise, of 1."""
 
@@ -41,6 +43,8 @@ def augmented(images: Tensor, generator: torch.Generator) -> Tensor:
     amount = (draw(-VEIL, VEIL, 1, 1, 1)).clamp(min=0.0) * depth
     colour = (draw(0.1, 1.0, 1, 1, 1) * draw(0.7, 1.15, 3, 1, 1)).clamp(max=1.0)
     changed = torch.lerp(changed, colour.expand(-1, -1, height, width), amount.expand(-1, 3, -1, width))
+    for index in (torch.rand(count, generator=generator) < WET).nonzero()[:, 0].tolist():
+        changed[index] = through_drops(changed[index], generator)
     blurred = torch.rand(count, generator=generator) < BLURRED
     if bool(blurred.any()):
         chosen = blurred.to(images.device)
@@ -51,3 +55,19 @@ def augmented(images: Tensor, generator: torch.Generator) -> Tensor:
     result = (changed * 255.0).round_().clamp_(0, 255).to(torch.uint8)
     kept = (torch.rand(count, generator=generator) < UNCHANGED).to(images.device)
     return torch.where(kept[:, None, None, None], images, result)
+
+
+def through_drops(image: Tensor, generator: torch.Generator) -> Tensor:
+    """Return a picture [3, H, W] seen through elliptic drops, which show it upside down, out of focus and darker."""
+    _, height, width = image.shape
+    number = int(torch.randint(1, MOST_DROPS + 1, (), generator=generator))
+    place, size, shape, strength = torch.rand(4, number, 2, generator=generator).to(image.device)
+    low, high = DROP
+    radius = width * low * (high / low) ** size[:, :1] * (0.7 + 0.6 * shape)
+    x = (torch.arange(width, device=image.device) - place[:, :1] * width) / radius[:, :1]
+    y = (torch.arange(height, device=image.device) - place[:, 1:] * height) / radius[:, 1:]
+    inside = 1 - (x[:, None, :].square() + y[:, :, None].square())
+    cover = ((4 * inside).clamp(0, 1) * (0.4 + 0.6 * strength[:, :1, None])).amax(0)
+    blurred = functional.avg_pool2d(image[None].flip(2), 9, 4, 4, count_include_pad=False)
+    drops = functional.interpolate(blurred, (height, width), mode="bilinear")[0] * float(0.2 + 0.8 * strength[0, 1])
+    return torch.lerp(image, drops, cover.expand_as(image))

@@ -15,7 +15,7 @@ import numpy as np
 import torch
 from faster_coco_eval import COCO, COCOeval_faster
 
-from perception.data.targets import Target, whole_boxes
+from perception.data.targets import Target, seen_share, whole_boxes
 from perception.detection.postprocess import Detections
 
 NAMES = ("AP", "AP50", "AP75")
@@ -109,7 +109,7 @@ class Ledger:
 
 
 def plainly_visible(there: np.ndarray, least_height: float = 12.0, least_visible: float = 0.5) -> np.ndarray:
-    """The objects that a driver must see: more than half visible, at least 12 px high."""
+    """The objects that a driver must see: more than half visible (the rest hidden or off the frame), 12 px high."""
     return (there[:, 4] - there[:, 2] >= least_height) & (there[:, 6] > least_visible)
 
 
@@ -145,4 +145,5 @@ def boxes_of(target: Target, size: tuple[int, int], classes: int) -> Target:
     """Return a target as `Ledger.add` takes it: whole objects as far as they are in the frame of `size`."""
     kept = target["labels"] <= classes
     boxes = whole_boxes(target, size)[kept]
-    return {"boxes": boxes} | {name: target[name][kept] for name in ("labels", "visibility", "distance")}
+    seen = {"boxes": boxes, "visibility": seen_share(target)[kept]}
+    return seen | {name: target[name][kept] for name in ("labels", "distance")}

@@ -6,12 +6,12 @@ from dataclasses import dataclass
 
 import torch
 from torch import Tensor
-from torchvision.ops import batched_nms
+from torchvision.ops import nms
 
 LEAST_SCORE = 0.05
 """Score below which a box is dropped; evaluation keeps more, see `suppress`."""
 OVERLAP = 0.6
-"""Overlap (IoU) above which the less certain of two boxes of one class is dropped."""
+"""Overlap (IoU) above which the less certain of two boxes is dropped, whatever their classes: a thing is one thing."""
 MOST = 100
 """Boxes a picture keeps, as COCO's evaluation does."""
 
@@ -42,7 +42,7 @@ def suppress(
         scores: [A, C] in 0..1.
         size: width and height of the picture [px], to which boxes are cut.
         least_score: below which a box is dropped.
-        overlap: above which the less certain of two boxes of a class is dropped.
+        overlap: above which the less certain of two boxes is dropped, of whatever class.
     """
     cell, label = (scores > least_score).nonzero(as_tuple=True)
     score = scores[cell, label]
@@ -52,5 +52,5 @@ def suppress(
     box = boxes[cell]
     limit = torch.tensor([*size, *size], dtype=box.dtype, device=box.device)
     box = torch.minimum(box.clamp(min=0), limit)
-    kept = batched_nms(box, score, label, overlap)[:MOST]
+    kept = nms(box, score, overlap)[:MOST]
     return Detections(box[kept], score[kept], label[kept] + 1)

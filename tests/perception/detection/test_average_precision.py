@@ -88,11 +88,13 @@ def test_whole_objects_are_cut_to_the_frame():
     target = {
         "amodal": torch.tensor([[-20.0, 30.0, 400.0, 250.0], [0.0, 0.0, 9.0, 9.0]]),
         "labels": torch.tensor([1, 3]),
-        "visibility": torch.ones(2),
+        "visibility": torch.tensor([0.5, 1.0]),
+        "truncation": torch.tensor([0.4, 0.0]),
         "distance": torch.ones(2),
     }
     kept = boxes_of(target, SIZE, classes=2)
     assert kept["boxes"].tolist() == [[0.0, 30.0, 320.0, 192.0]] and kept["labels"].tolist() == [1]
+    assert kept["visibility"].tolist() == pytest.approx([0.3])  # half hidden, and four tenths off the frame
 
 
 def test_suppression_keeps_the_surer_of_two_that_overlap():
@@ -103,3 +105,9 @@ def test_suppression_keeps_the_surer_of_two_that_overlap():
     assert kept.labels.tolist() == [1, 2] and kept.scores.tolist() == pytest.approx([0.9, 0.7])
     assert suppress(boxes, scores, SIZE, least_score=0.01).boxes[2].tolist() == [0, 0, 320, 50]
     assert len(suppress(boxes, scores, SIZE, overlap=0.99)) == 3
+
+
+def test_a_thing_has_one_class():
+    boxes = torch.tensor([[0.0, 0, 50, 50], [1, 0, 50, 50]])
+    kept = suppress(boxes, torch.tensor([[0.6, 0.8], [0.0, 0.7]]), SIZE)
+    assert kept.labels.tolist() == [2] and kept.scores.tolist() == pytest.approx([0.8])

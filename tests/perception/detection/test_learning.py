@@ -3,7 +3,7 @@
 import torch
 
 from perception.data.stream import Batch
-from perception.detection.learning import CLASSES, Lessons, lesson
+from perception.detection.learning import CLASSES, Lessons, lesson, zoomed
 
 
 class OneBatch:
@@ -16,6 +16,7 @@ class OneBatch:
             "amodal": torch.tensor([[-10.0, 5, 20, 40], [30, 10, 50, 14], [60, 10, 90, 40], [0, 0, 9, 9]]),
             "labels": torch.tensor([1, 2, 3, len(CLASSES) + 1]),
             "visibility": torch.tensor([1.0, 1.0, 0.2, 1.0]),
+            "truncation": torch.tensor([1 / 3, 0.0, 0.0, 0.0]),
         }
         images = torch.arange(2 * 3 * 48 * 100).reshape(2, 3, 48, 100).to(torch.uint8)
         return Batch(images, [target, dict(target)], [], torch.ones(2, dtype=torch.bool))
@@ -40,6 +41,45 @@ def test_tiny_and_hidden_objects_are_not_asked_for_and_goals_are_none():
     target = lesson(next(OneBatch())).targets[0]
     assert target["labels"].tolist() == [1, 2, 3]
     assert target["ignore"].tolist() == [False, True, True]
+
+
+def test_what_is_mostly_off_the_frame_is_not_asked_for():
+    batch = next(OneBatch())
+    batch.targets[0]["truncation"] = torch.tensor([0.8, 0.0, 0.0, 0.0])
+    assert lesson(batch).targets[0]["ignore"][0]
+
+
+def test_an_enlarged_part_keeps_boxes_on_their_things():
+    """A white rectangle is the only thing: wherever it comes to lie, its box is the extent of the white pixels."""
+    image = torch.zeros(3, 60, 100, dtype=torch.uint8)
+    image[:, 20:40, 30:70] = 255
+    asked = {
+        "boxes": torch.tensor([[30.0, 20, 70, 40]]),
+        "labels": torch.tensor([1]),
+        "ignore": torch.tensor([False]),
+    }
+    cut = 0
+    for seed in range(40):
+        enlarged, target = zoomed(image, asked, torch.Generator().manual_seed(seed))
+        assert enlarged.shape == image.shape and enlarged.dtype == torch.uint8
+        rows, columns = (enlarged[0] > 127).nonzero(as_tuple=True)
+        extent = torch.stack((columns.min(), rows.min(), columns.max() + 1, rows.max() + 1)).float()
+        torch.testing.assert_close(target["boxes"][0], extent, atol=1.0, rtol=0)
+        share = float((target["boxes"][0, 2:] - target["boxes"][0, :2]).prod()) / (40 * 20)
+        cut += int(target["ignore"][0])
+        assert share >= 1 or target["ignore"][0]  # what lost more than it grew was cut by more than half
+    assert 0 < cut < 20
+
+
+def test_what_lies_outside_the_part_is_gone_and_what_was_ignored_still_is():
+    boxes = torch.tensor([[0.0, 0, 10, 10], [45, 25, 55, 35], [44, 24, 56, 36]])
+    target = {"boxes": boxes, "labels": torch.tensor([1, 2, 3]), "ignore": torch.tensor([True, False, True])}
+    gone = 0
+    for seed in range(40):
+        _, seen = zoomed(torch.zeros(3, 60, 100, dtype=torch.uint8), target, torch.Generator().manual_seed(seed))
+        gone += 1 not in seen["labels"].tolist()
+        assert seen["ignore"][seen["labels"] == 3].all() and 2 in seen["labels"].tolist()
+    assert gone > 10
 
 
 def test_lessons_have_a_batch_of_each_stream_and_go_on_where_they_do():
