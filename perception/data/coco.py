@@ -86,8 +86,8 @@ class CocoFolder:
     """A data set in COCO's format, of ours or of others; item i is (picture uint8 [3, H, W], target).
 
     Targets have torchvision's form: boxes float32 [K, 4] (x0, y0, x1, y1), labels int64 [K] (the category ids), area,
-    iscrowd, visibility, truncation, distance and number [K] (-1 where the set names no tracks), image_id int64 [], and
-    masks bool [K, H, W] where asked for.
+    iscrowd, visibility, truncation, distance and number [K] (-1 where the set names no tracks), amodal float32 [K, 4]
+    (`boxes` again where the set tells no others), image_id int64 [], and masks bool [K, H, W] where asked for.
 
     Args:
         annotations: the JSON.
@@ -178,6 +178,9 @@ class CocoFolder:
             "number": torch.tensor([entry.get("track_id", -1) for entry in entries], dtype=torch.int64),
             "image_id": torch.tensor(self.images[index]["id"], dtype=torch.int64),
         }
+        whole = torch.tensor([entry.get("amodal_bbox", entry["bbox"]) for entry in entries], dtype=torch.float32)
+        whole = whole.reshape(-1, 4)
+        target["amodal"] = torch.cat((whole[:, :2], whole[:, :2] + whole[:, 2:]), dim=1)
         for name, missing in EXTRA.items():
             target[name] = torch.tensor([entry.get(name, missing) for entry in entries], dtype=torch.float32)
         if self.masks:

@@ -1,10 +1,13 @@
-"""Which track is seen in which detection: similarities, and the assignment with the highest sum of them."""
+"""Which track is seen in which detection: similarities, a shift common to all, and the assignment of highest sum."""
 
 from __future__ import annotations
 
 import torch
 from scipy.optimize import linear_sum_assignment
 from torch import Tensor
+
+ANCHORS = 4
+"""Tracks that a common shift is guessed from; each costs as many guesses as there are detections."""
 
 
 def overlaps(first: Tensor, second: Tensor) -> Tensor:
@@ -18,16 +21,45 @@ def overlaps(first: Tensor, second: Tensor) -> Tensor:
     return torch.where(union > 0, shared / union.clamp(min=torch.finfo(union.dtype).tiny), 0.0)
 
 
-def distances(middle: Tensor, variance: Tensor, found: Tensor) -> Tensor:
-    """Return the squared Mahalanobis distance [B, T, D] of boxes found [B, D, 4] from where tracks are thought to be.
+def common_shift(tracks: Tensor, used: Tensor, found: Tensor, free: Tensor, gain: float) -> Tensor:
+    """Return by how much all tracks of each stream seem to have moved together, [B, 2] [px]; 0 where that tells little.
+
+    A camera that turns moves everything at once, further than any filter expects. Its turn is read from the boxes
+    alone: of all shifts that put one of the first `ANCHORS` tracks on a detection, the one at which tracks overlap
+    most with their nearest detections. Pictures are not needed, unlike for the camera motion of BoT-SORT.
 
     Args:
-        middle: [B, T, 4]: middle x, middle y, width, height [px].
-        variance: [B, T, 4]: of each, the detector's error included [px2].
-        found: [B, D, 4], as `middle`.
+        tracks: corners where tracks are expected [B, T, 4], the surest first.
+        used: bool [B, T], which of them take part.
+        found: corners of detections [B, D, 4].
+        free: bool [B, D], which of them take part.
+        gain: least gain in the sum of overlaps, in boxes that overlap fully.
     """
-    error = found[:, None] - middle[:, :, None]
-    return (error * error / variance[:, :, None]).sum(-1)
+    shift = tracks.new_zeros(len(tracks), 2)
+    counts = torch.minimum(used.sum(1), free.sum(1))
+    if not tracks.shape[1] or not found.shape[1]:
+        return shift
+    still = _support(tracks, used, found, free)
+    # Where nearly all overlap already there is nothing to gain.
+    for stream in (counts - still > gain).nonzero()[:, 0].tolist():
+        boxes, seen = tracks[stream, used[stream]], found[stream, free[stream]]
+        corners = boxes[:ANCHORS, None, :2] + boxes[:ANCHORS, None, 2:]
+        tried = ((seen[None, :, :2] + seen[None, :, 2:] - corners) / 2).reshape(-1, 1, 2)  # [C, 1, 2]
+        moved = boxes[None] + tried.repeat(1, 1, 2)  # [C, T, 4]
+        everything = torch.ones(1, 1, dtype=torch.bool, device=boxes.device)
+        support = _support(moved, everything, seen[None], everything)
+        best = int(support.argmax())
+        # One box alone, whose overlap is 1 at most, would fit anywhere.
+        if support[best] > max(float(still[stream]) + gain, 1):
+            shift[stream] = tried[best, 0]
+    return shift
+
+
+def _support(tracks: Tensor, used: Tensor, found: Tensor, free: Tensor) -> Tensor:
+    """Sum [B] over tracks [B, T, 4] of the highest overlap with any detection [B, D, 4]."""
+    best = (overlaps(tracks, found) * free[:, None]).amax(2)
+    # One after the other: a sum in parts would be rounded otherwise where there are more streams and so more padding.
+    return (best * used).cumsum(1)[:, -1]
 
 
 def assign(similarity: Tensor, allowed: Tensor) -> Tensor:

@@ -1,23 +1,24 @@
 """ByteTrack over many independent streams at once, with a Kalman filter or a learned model of motion.
 
-Each update, in each stream: certain detections are given to tracks they overlap with; then uncertain ones to tracks
-seen a moment ago (arXiv 2110.06864); then certain ones that are left to lost tracks whose predicted place and its
-covariance allow them; then to tracks seen once. What is left of the certain ones begins new tracks. Times are in
-seconds: a dropped frame or another frame rate needs no other settings. A stream's tracks depend neither on the other
-streams nor on how many there are.
+Each update, in each stream: the turn of the camera since the last one is read from what all tracks have in common and
+taken off; certain detections are given to tracks they overlap with; then uncertain ones to tracks seen a moment ago
+(arXiv 2110.06864); then certain ones that are left to tracks that they overlap with where these were last seen, as in
+OC-SORT (arXiv 2203.14360, observation-centric recovery); then to tracks seen once. What is left of the certain ones
+begins new tracks. Times are in seconds: a dropped frame or another frame rate needs no other settings. A stream's
+tracks depend neither on the other streams nor on how many there are.
 """
 
 from __future__ import annotations
 
 import math
-from collections.abc import Sequence
+from collections.abc import Callable, Sequence
 from dataclasses import dataclass, field, fields
 
 import torch
 from torch import Tensor
 
 from perception.detection.postprocess import Detections
-from perception.tracking.association import assign, distances, overlaps
+from perception.tracking.association import assign, common_shift, overlaps
 from perception.tracking.kalman import KalmanMotion
 from perception.tracking.tracks import Motion, Tracks, to_corners, to_middle
 
@@ -31,8 +32,10 @@ class TrackerSettings:
         begin: score from which a certain detection begins a track.
         overlap: least IoU of a track and a certain detection. uncertain_overlap: of one with an uncertain detection.
         new_overlap: of a track seen once and its second detection.
-        gate: largest squared Mahalanobis distance (four numbers, so chi-squared with four degrees of freedom) at which
-            a lost track is found again without overlap; 0 for never.
+        last_overlap: of the box a track was last seen in and a certain detection that fits nothing else; above 1 for
+            never.
+        turn: least gain in overlap, in boxes that overlap fully, for which all tracks of a stream are moved together
+            because the camera has turned; infinite for never.
         confirm: updates in a row in which a track must be seen before it is told; a stream's first are told at once.
         lost: how long a track is kept unseen [s].
         recent: how long it may have been unseen to be given uncertain detections [s].
@@ -45,7 +48,8 @@ class TrackerSettings:
     overlap: float = 0.1
     uncertain_overlap: float = 0.5
     new_overlap: float = 0.3
-    gate: float = 13.28
+    last_overlap: float = 0.1
+    turn: float = 0.5
     confirm: int = 2
     lost: float = 3.5
     recent: float = 0.5
@@ -55,7 +59,8 @@ class TrackerSettings:
         for part in fields(self):
             value, whole = getattr(self, part.name), part.name in ("confirm", "same_label")
             least = 1 if part.name == "confirm" else 0
-            if not isinstance(value, int if whole else int | float) or not least <= value < math.inf:
+            most = value == math.inf if part.name == "turn" else False
+            if not isinstance(value, int if whole else int | float) or not (least <= value < math.inf or most):
                 raise ValueError(f"{part.name} is {value!r}; it must be a number of at least {least}")
 
 
@@ -66,12 +71,14 @@ MOTIONS = ("kalman", "lstm")
 class _State:
     """All tracks of all streams, M rows, by stream and then by age.
 
-    `number` is 0 until a track is told; `label`, `score` and `detection` are of the last detection.
+    `number` is 0 until a track is told; `label`, `score` and `detection` are of the last detection, `last` is its box
+    [M, 4] (middle x, middle y, width, height), moved with the camera's turns since.
     """
 
     stream: Tensor
     number: Tensor
     motion: Tensor
+    last: Tensor
     age: Tensor
     hits: Tensor
     unseen: Tensor
@@ -131,8 +138,9 @@ class Tracker:
         def none(*shape: int, of: torch.dtype = torch.int64) -> Tensor:
             return torch.zeros(0, *shape, dtype=of, device=device)
 
-        motion, unseen, score = none(self.motion.size, of=dtype), none(of=dtype), none(of=dtype)
-        self._state = _State(none(), none(), motion, none(), none(), unseen, none(), score, none())
+        motion, last = none(self.motion.size, of=dtype), none(4, of=dtype)
+        unseen, score = none(of=dtype), none(of=dtype)
+        self._state = _State(none(), none(), motion, last, none(), none(), unseen, none(), score, none())
         self._next = torch.ones(self.streams, dtype=torch.int64, device=device)
         self._fresh = torch.ones(self.streams, dtype=torch.bool, device=device)
 
@@ -171,7 +179,8 @@ class Tracker:
         passed = elapsed[state.stream]
         state.motion = self.motion.predict(state.motion, passed)
         state.unseen, state.age = state.unseen + passed, state.age + 1
-        self._match(state, found, arrived)
+        self._turn(state, found)
+        self._match(state, found)
         self._state = self._with_new(self._alive(state, arrived), found)
         self._fresh = self._fresh & ~arrived
         return self._told()
@@ -207,24 +216,40 @@ class Tracker:
         free = there & arrived[:, None] & (scores >= self.settings.uncertain)
         return _Padded(to_middle(corners), corners, scores, labels, free)
 
-    def _match(self, state: _State, found: _Padded, arrived: Tensor) -> None:
-        """Give detections to tracks and update these; `state.detection` tells which, -1 for none."""
-        settings, motion = self.settings, self.motion
-        row, place = state.stream, places_of(state.stream, self.streams)
+    def _turn(self, state: _State, found: _Padded) -> None:
+        """Move all tracks of a stream as its camera's turn since the last update has moved them."""
+        order = torch.argsort(state.unseen, stable=True)
+        order = order[torch.argsort(state.stream[order], stable=True)]  # those seen last are the surest
+        spread = self._spread(state.stream)
+        used = spread(torch.ones_like(state.stream, dtype=torch.bool))
+        boxes = spread(to_corners(self.motion.boxes(state.motion))[order])
+        shift = common_shift(boxes, used, found.corners, found.free, self.settings.turn)[state.stream]
+        state.motion = self.motion.shift(state.motion, shift)
+        state.last = torch.cat([state.last[:, :2] + shift, state.last[:, 2:]], 1)
+
+    def _spread(self, stream: Tensor) -> Callable[[Tensor], Tensor]:
+        """What puts rows, by stream, side by side: [M, ...] -> [B, T, ...], 0 where there is none."""
+        place = places_of(stream, self.streams)
         width = int(place.max()) + 1 if len(place) else 0
 
-        def spread(values: Tensor, filler: float = 0) -> Tensor:
-            out = values.new_full((self.streams, width, *values.shape[1:]), filler)
-            out[row, place] = values
+        def spread(values: Tensor) -> Tensor:
+            out = values.new_zeros((self.streams, width, *values.shape[1:]))
+            out[stream, place] = values
             return out
 
-        middle = motion.boxes(state.motion)
+        return spread
+
+    def _match(self, state: _State, found: _Padded) -> None:
+        """Give detections to tracks and update these; `state.detection` tells which, -1 for none."""
+        settings, row, spread = self.settings, state.stream, self._spread(state.stream)
+        place = places_of(row, self.streams)
+        width = int(place.max()) + 1 if len(place) else 0
         seen_as = torch.full((self.streams, width), -1, dtype=torch.int64, device=row.device)
         told = spread(state.number > 0)
         recent = told & (spread(state.unseen) <= settings.recent + 1e-9)
         once = spread(state.number == 0)
         certain = found.scores >= settings.certain
-        similar = overlaps(spread(to_corners(middle)), found.corners)
+        similar = overlaps(spread(to_corners(self.motion.boxes(state.motion))), found.corners)
         same = True
         if settings.same_label:
             same = spread(state.label)[:, :, None] == found.labels[:, None]
@@ -238,10 +263,8 @@ class Tracker:
 
         stage(told, certain, similar, similar >= max(settings.overlap, 1e-6))
         stage(recent, ~certain, similar, similar >= max(settings.uncertain_overlap, 1e-6))
-        if settings.gate > 0:
-            variance = motion.variances(state.motion) + motion.noise(middle)
-            far = distances(spread(middle), spread(variance, 1), found.middles)
-            stage(told, certain, 2 * settings.gate - far, far <= settings.gate)
+        where_last = overlaps(spread(to_corners(state.last)), found.corners)
+        stage(told, certain, where_last, where_last >= max(settings.last_overlap, 1e-6))
         stage(once, certain, similar, similar >= max(settings.new_overlap, 1e-6))
         state.detection = seen_as[row, place]
         self._see(state, found)
@@ -250,6 +273,7 @@ class Tracker:
         seen = (state.detection >= 0).nonzero()[:, 0]
         where = state.stream[seen], state.detection[seen]
         state.motion[seen] = self.motion.update(state.motion[seen], found.middles[where])
+        state.last[seen] = found.middles[where]
         state.label[seen], state.score[seen] = found.labels[where], found.scores[where]
         state.unseen[seen] = 0
         state.hits[seen] += 1
@@ -278,6 +302,7 @@ class Tracker:
             stream,
             zero.clone(),
             self.motion.start(found.middles[stream, detection]),
+            found.middles[stream, detection],
             zero + 1,
             zero + 1,
             torch.zeros(len(stream), dtype=self.motion.dtype, device=stream.device),

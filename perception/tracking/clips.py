@@ -12,7 +12,7 @@ from numpy.typing import NDArray
 from perception.data.driving import Source, random_or_idle
 from perception.data.stream import FrameStream, StreamSettings
 from perception.detection.postprocess import Detections
-from perception.tracking.metrics import BoxTracks, overlaps
+from perception.tracking.metrics import OVERLAP, BoxTracks, overlaps
 from sim.evaluation.driver import Driver
 from sim.sensors.camera.cameras import Camera
 
@@ -214,6 +214,46 @@ def troubled(clip: Clip, trouble: Trouble) -> Clip:
         labels=labels[order],
         truth=truth,
     )
+
+
+def thinned(clip: Clip, trouble: Trouble) -> Clip:
+    """Return a clip of a real detector with fewer frames and hidden objects: `every`, `dropped` and `hidden` alone.
+
+    What the detector makes of them is trouble enough. Hidden objects are neither in the truth nor detected.
+    """
+    random = np.random.default_rng([trouble.seed, *clip.name.encode()])
+    hidden = _hidden(clip, trouble, random)
+    arrived = (np.arange(len(clip)) % trouble.every == 0) & (random.random(len(clip)) >= trouble.dropped)
+    arrived[0] = True
+    frame_of = np.cumsum(arrived) - 1
+    counted = arrived[clip.truth.frame] & ~hidden
+    kept = arrived[clip.frame] & ~belongs(clip.frame, clip.boxes, clip.truth, hidden)
+    truth = BoxTracks(frame_of[clip.truth.frame[counted]], clip.truth.track[counted], clip.truth.boxes[counted])
+    return replace(
+        clip,
+        frame_rate=clip.frame_rate / trouble.every,
+        times=clip.times[arrived],
+        frame=frame_of[clip.frame[kept]],
+        boxes=clip.boxes[kept],
+        scores=clip.scores[kept],
+        labels=clip.labels[kept],
+        truth=truth,
+    )
+
+
+def belongs(
+    frame: NDArray[np.int64], boxes: Array, truth: BoxTracks, rows: NDArray[np.bool_], least: float = OVERLAP
+) -> NDArray[np.bool_]:
+    """Return which boxes [D] in frames [D] lie on one of the marked rows of the truth, bool [D].
+
+    A box lies on what it overlaps most, if by `least` (IoU).
+    """
+    out = np.zeros(len(frame), dtype=bool)
+    for one in np.unique(truth.frame[rows]):
+        seen, there = np.flatnonzero(frame == one), np.flatnonzero(truth.frame == one)
+        overlap = overlaps(boxes[seen], truth.boxes[there])
+        out[seen] = rows[there[overlap.argmax(1)]] & (overlap.max(1) >= least)
+    return out
 
 
 def _sound(boxes: Array) -> Array:

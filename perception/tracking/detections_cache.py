@@ -15,12 +15,13 @@ from typing import Any
 
 import numpy as np
 import torch
+from numpy.typing import NDArray
 
 from perception.data import mot
 from perception.data.manifest import read_manifest
 from perception.detection.postprocess import Detections
 from perception.model_folder import FACTS, WEIGHTS, moved_into_place
-from perception.tracking.clips import Clip
+from perception.tracking.clips import LEAST_HEIGHT, LEAST_VISIBILITY, Clip, belongs
 from perception.tracking.metrics import BoxTracks
 
 SCHEMA = 1
@@ -112,6 +113,8 @@ def detected_clip(
     detect: Callable[[torch.Tensor], Sequence[Detections]],
     cache: str | Path,
     batch_size: int = 16,
+    least_height: float = 0.0,
+    least_visibility: float = 0.0,
 ) -> Clip:
     """Return a clip of a data set with what a detector finds in it, from the cache where it has been there before.
 
@@ -122,6 +125,8 @@ def detected_clip(
         detect: the detector: images uint8 [B, 3, H, W] to detections of each.
         cache: folder of the cache.
         batch_size: pictures detected at once.
+        least_height: what is smaller [px] does not count, nor what is detected there.
+        least_visibility: nor what is hidden more than this.
 
     Raises:
         FileNotFoundError, ValueError: no such clip, a damaged one, or a cache that cannot be read.
@@ -137,9 +142,37 @@ def detected_clip(
             found += detect(torch.stack([torch.from_numpy(stored.image(frame)) for frame in frames]))
         save_detections(path, found, of_detector, of_clip)
     detections = load_detections(path, of_detector, of_clip)
-    truth = BoxTracks.from_mot(stored.visible or stored.tracks)
-    truth = BoxTracks(truth.frame - mot.FIRST, truth.track, truth.boxes)
+    truth, everything, counted = _truth(stored, least_height, least_visibility)
     frame = np.repeat(np.arange(len(detections)), [len(one) for one in detections])
     boxes, scores, labels = (torch.cat([getattr(one, name) for one in detections]).numpy() for name in PARTS)
+    if not counted.all() and (least_height > 0 or least_visibility > 0):
+        kept = ~belongs(frame, boxes, everything, ~counted)
+        frame, boxes, scores, labels = frame[kept], boxes[kept], scores[kept], labels[kept]
+    return _clip(stored, frame, boxes, scores, labels, truth)
+
+
+def perfect_clip(
+    dataset: str | Path, clip: str, least_height: float = LEAST_HEIGHT, least_visibility: float = LEAST_VISIBILITY
+) -> Clip:
+    """Return a clip of a data set whose detections are the truth itself, all with score 1; see `detected_clip`."""
+    stored = mot.read_clip(Path(dataset) / clip)
+    truth = _truth(stored, least_height, least_visibility)[0]
+    ones = np.ones(len(truth))
+    return _clip(stored, truth.frame, truth.boxes, ones, ones.astype(np.int64), truth)
+
+
+def _truth(
+    stored: mot.Clip, least_height: float, least_visibility: float
+) -> tuple[BoxTracks, BoxTracks, NDArray[np.bool_]]:
+    """What counts, everything there is, and which rows of that count."""
+    rows = stored.visible or stored.tracks
+    order = np.lexsort((rows.track, rows.frame))
+    frame, track, boxes = rows.frame[order] - mot.FIRST, rows.track[order], rows.boxes[order]
+    counted = rows.counts[order] & (boxes[:, 3] - boxes[:, 1] >= least_height)
+    counted &= rows.visibility[order] >= least_visibility
+    return BoxTracks(frame[counted], track[counted], boxes[counted]), BoxTracks(frame, track, boxes), counted
+
+
+def _clip(stored: mot.Clip, frame: Any, boxes: Any, scores: Any, labels: Any, truth: BoxTracks) -> Clip:
     times = np.arange(stored.length) / stored.fps
     return Clip(stored.name, stored.width, stored.height, stored.fps, times, frame, boxes, scores, labels, truth)

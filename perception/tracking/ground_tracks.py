@@ -100,6 +100,8 @@ class GroundTracks:
         elapsed: float | Tensor,
         number: Tensor | None = None,
         restart: Tensor | None = None,
+        velocity: Tensor | None = None,
+        velocity_covariance: Tensor | None = None,
     ) -> GroundTracksNow:
         """Return what is known after one more frame.
 
@@ -111,6 +113,8 @@ class GroundTracks:
             number: int64 [N, M], which thing it is, of an image tracker; without, the nearest that the gate allows,
                 and things are numbered here from 1.
             restart: bool [N], worlds in which everything is new.
+            velocity: [N, M, 2], how fast each would be driving if it is new, such as along its lane [m/s]; without, 0.
+            velocity_covariance: [N, M, 2, 2], how sure that is [m2/s2]; without, that of the settings.
 
         Raises:
             ValueError: other shapes, a number that is not finite, or a number twice in a world.
@@ -129,7 +133,7 @@ class GroundTracks:
         kept = self._valid & (self._unseen <= self.settings.lost + 1e-9)
         self._age = torch.where(kept, self._age + 1, 0)
         self._valid = kept
-        self._begin(place, covariance, there, number)
+        self._begin(place, covariance, there, number, velocity, velocity_covariance)
         return self.now()
 
     def now(self) -> GroundTracksNow:
@@ -210,7 +214,15 @@ class GroundTracks:
         self._unseen = torch.where(seen, 0.0, self._unseen)
         self._measurement = matched
 
-    def _begin(self, place: Tensor, covariance: Tensor, there: Tensor, number: Tensor | None) -> None:
+    def _begin(
+        self,
+        place: Tensor,
+        covariance: Tensor,
+        there: Tensor,
+        number: Tensor | None,
+        velocity: Tensor | None,
+        velocity_covariance: Tensor | None,
+    ) -> None:
         """Put measurements that are nobody's into free rows, in their order, while there are any."""
         if not place.shape[1]:
             return
@@ -224,10 +236,14 @@ class GroundTracks:
         world, one = fits.nonzero(as_tuple=True)
         rows = torch.where(free, free.cumsum(1) - 1, -1)  # free row -> how manieth
         slot = _first(rows[world] == rank[world, one][:, None])
-        self._state[world, slot] = torch.cat([place[world, one], torch.zeros_like(place[world, one])], -1)
+        velocity = torch.zeros_like(place) if velocity is None else velocity.to(self._state.dtype)
+        self._state[world, slot] = torch.cat([place[world, one], velocity[world, one]], -1)
         start = torch.zeros(len(world), 4, 4, dtype=self._state.dtype, device=self._state.device)
         start[:, :2, :2] = covariance[world, one]
-        start[:, 2, 2] = start[:, 3, 3] = self.settings.velocity**2
+        if velocity_covariance is None:
+            start[:, 2, 2] = start[:, 3, 3] = self.settings.velocity**2
+        else:
+            start[:, 2:, 2:] = velocity_covariance[world, one].to(self._state.dtype)
         self._covariance[world, slot] = start
         self._valid[world, slot], self._age[world, slot], self._unseen[world, slot] = True, 1, 0.0
         self._measurement[world, slot] = one

@@ -87,6 +87,9 @@ class KalmanMotion:
             [place + gain * error, velocity + drift * error, gain * noise, drift * noise, vv - drift * pv], 1
         )
 
+    def shift(self, states: Tensor, offset: Tensor) -> Tensor:
+        return torch.cat([states[:, :2] + offset, states[:, 2:]], 1)
+
     def boxes(self, states: Tensor) -> Tensor:
         return states[:, :COORDINATES]
 

@@ -140,6 +140,9 @@ class LstmMotion:
         better = now + weight * (boxes - now)  # where it is, of what was thought and what is seen
         return self._read(last, boxes, gap, seen, hidden, cell, weight * noise, better)
 
+    def shift(self, states: Tensor, offset: Tensor) -> Tensor:
+        return torch.cat([states[:, :2] + offset, states[:, 2:4], states[:, 4:6] + offset, states[:, 6:]], 1)
+
     def boxes(self, states: Tensor) -> Tensor:
         return states[:, 4:8]
 

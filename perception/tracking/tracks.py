@@ -64,6 +64,9 @@ class Motion(Protocol):
     def update(self, states: Tensor, boxes: Tensor) -> Tensor:
         """Return the states of tracks that have just been seen in boxes [M, 4]."""
 
+    def shift(self, states: Tensor, offset: Tensor) -> Tensor:
+        """Return the states of tracks that were moved by an offset [M, 2] [px], as by a turn of the camera."""
+
     def boxes(self, states: Tensor) -> Tensor:
         """Return where they are [M, 4]: middle x, middle y, width, height [px]."""
 
@@ -72,9 +75,6 @@ class Motion(Protocol):
 
     def variances(self, states: Tensor) -> Tensor:
         """Return how sure each of the four is [M, 4] [px2]."""
-
-    def noise(self, boxes: Tensor) -> Tensor:
-        """Return the variance of a detector's error at boxes [M, 4] [px2]."""
 
 
 def to_middle(boxes: Tensor) -> Tensor:

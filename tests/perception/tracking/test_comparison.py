@@ -1,13 +1,23 @@
 """Trouble is what it says, trackers are compared on identical detections, and Roboflow's get exactly these."""
 
 import sys
+from dataclasses import replace
 
 import numpy as np
 import pytest
 
 from perception.data.driving import Source
 from perception.tracking.byte_tracker import TrackerSettings
-from perception.tracking.clips import FRAME_RATE, ClipSettings, Trouble, describe, record, troubled
+from perception.tracking.clips import (
+    FRAME_RATE,
+    ClipSettings,
+    Trouble,
+    belongs,
+    describe,
+    record,
+    thinned,
+    troubled,
+)
 from perception.tracking.comparison import (
     OCCLUSION,
     PEERS,
@@ -18,8 +28,10 @@ from perception.tracking.comparison import (
     follow_with_peers,
     losses,
     score,
+    summary,
     table,
 )
+from perception.tracking.metrics import BoxTracks
 from sim.sensors.camera.cameras import Camera
 from tests.perception.tracking.made_clips import made_clip
 
@@ -59,6 +71,34 @@ def test_hidden_things_are_neither_detected_nor_counted():
     gaps = [np.diff(hidden.times[hidden.truth.frame[hidden.truth.track == k]]) for k in range(20)]
     longest = max(gap.max() for gap in gaps)
     assert 1 < longest < 4.5
+
+
+def test_a_box_belongs_to_what_it_overlaps_most():
+    truth = BoxTracks([0, 0, 1], [1, 2, 1], [[0, 0, 10, 10], [4, 0, 14, 10], [0, 0, 10, 10]])
+    frame = np.array([0, 0, 0, 1, 1])
+    boxes = np.array([[1, 0, 11, 10], [4, 0, 13, 10], [40, 0, 50, 10], [1, 0, 11, 10], [6, 0, 16, 10]], dtype=float)
+    marked = np.array([True, False, True])
+    assert belongs(frame, boxes, truth, marked).tolist() == [True, False, False, True, False]
+    assert belongs(frame, boxes, truth, ~marked).tolist() == [False, True, False, False, False]
+    assert belongs(frame[:0], boxes[:0], truth, marked).tolist() == []
+
+
+def test_a_detector_s_clip_is_thinned_alone():
+    """Its boxes stay as they are; frames go, and what is hidden goes with what was detected on it."""
+    clip = made_clip(seconds=60, objects=20, speed=0)
+    shifted = replace(clip, boxes=clip.boxes + 1, scores=np.linspace(0, 1, len(clip.boxes)))
+    plain = thinned(shifted, Trouble(dropped=0))
+    assert all(np.array_equal(getattr(plain, name), getattr(shifted, name)) for name in ("boxes", "scores", "times"))
+    thin = thinned(shifted, Trouble(dropped=0.2, hidden=0.1, every=3, seed=2))
+    like = troubled(clip, Trouble(dropped=0.2, hidden=0.1, every=3, seed=2))
+    assert np.array_equal(thin.times, like.times) and np.array_equal(thin.truth.boxes, like.truth.boxes)
+    assert thin.frame_rate == 5 and len(thin.boxes) == len(thin.truth)
+    order, true = (np.lexsort((rows[:, 0], frame)) for rows, frame in ((thin.boxes, thin.frame), _rows(thin.truth)))
+    assert thin.boxes[order] == pytest.approx(thin.truth.boxes[true] + 1)
+
+
+def _rows(truth):
+    return truth.boxes, truth.frame
 
 
 @pytest.fixture(scope="module")
@@ -139,6 +179,12 @@ def test_a_comparison_says_who_is_ahead(clips, fakes):
     lines = table(rows).split("\n")
     assert len(lines) == 11 and lines[0] == "| frames, occlusion | fake | ours |"
     assert lines[2].startswith("| 15/s, none | ") and f"{by['15/s', 'none', 'ours']:.3f} / " in lines[2]
+    lines = summary(rows, ["ours"]).split("\n")
+    mean = sum(value for key, value in by.items() if key[2] == "ours") / 9
+    assert f"| ours | {mean:.3f} |" in lines and lines[5] == "| frames, occlusion | ours | best other |"
+    assert lines[7] == f"| 15/s, none | {ahead[0]['ahead']:+.3f} | fake |" and len(lines) == 16
+    alone = [row for row in rows if row["tracker"] == "ours"]
+    assert summary(alone, ["ours"]).split("\n")[2:] == [f"| ours | {mean:.3f} |"]
 
 
 def test_a_missing_package_is_named(clips, fakes):

@@ -14,6 +14,7 @@ from perception.tracking.detections_cache import (
     detected_clip,
     detector_hash,
     load_detections,
+    perfect_clip,
     save_detections,
 )
 from tests.perception.data.conftest import written  # noqa: F401  a data set, written once a session
@@ -81,6 +82,33 @@ def test_a_clip_is_detected_once(written, detector, tmp_path):  # noqa: F811
     detected_clip(folder, name, detector, detect, tmp_path / "cache", batch_size=2)
     assert len(calls) == 2 * -(-stored.length // 2)  # other weights: detected anew, the other file left alone
     assert len(list((tmp_path / "cache").iterdir())) == 2
+
+
+@pytest.mark.parametrize("limit", ["least_height", "least_visibility"])
+def test_what_does_not_count_is_not_detected(written, detector, tmp_path, limit):  # noqa: F811
+    """The least tall, or the most hidden, is neither in the truth nor detected; what lies on nothing stays."""
+    folder, manifest = written
+    name = manifest["splits"]["train"]["clips"][0]["name"]
+    stored = read_clip(folder / name)
+    rows = stored.visible
+    values = rows.visibility if limit == "least_visibility" else rows.boxes[:, 3] - rows.boxes[:, 1]
+    least = float(np.median(values))
+    counts = rows.counts & (values >= least)
+    assert 0 < counts.sum() < rows.counts.sum()  # else this tells nothing
+    turn = iter(range(1, stored.length + 1))
+
+    def detect(images):
+        boxes = [rows.boxes[rows.frame == next(turn)] for _ in images]
+        boxes = [torch.from_numpy(np.concatenate([one, [[0, 0, 1, 1]]])) for one in boxes]
+        return [Detections(one, torch.ones(len(one)), torch.ones(len(one), dtype=torch.int64)) for one in boxes]
+
+    clip = detected_clip(folder, name, detector, detect, tmp_path / "cache", **{limit: least})
+    only = {"least_height": 0.0, "least_visibility": 0.0} | {limit: least}
+    perfect = perfect_clip(folder, name, **only)
+    assert len(perfect.boxes) == len(clip.truth) == counts.sum()
+    assert len(clip.boxes) == pytest.approx(counts.sum() + stored.length, abs=2)  # two may lie on one another
+    assert np.array_equal(perfect.boxes, clip.truth.boxes) and np.array_equal(perfect.frame, clip.truth.frame)
+    assert (perfect.scores == 1).all() and perfect.times.tolist() == clip.times.tolist()
 
 
 def test_hashes_need_what_they_are_of(written, detector):  # noqa: F811

@@ -112,6 +112,29 @@ def test_a_gap_in_parts_is_the_whole_gap(motion):
     assert torch.equal(motion.variances(states), motion.variances(whole))
 
 
+def test_a_turn_of_the_camera_is_no_motion(motion):
+    """All that is known of a track moves with it: what comes next is as if it had always been there."""
+    step, offset = torch.full((20,), 1 / 15), torch.tensor([[30.0, -5]]).expand(20, 2)
+    states = motion.start(boxes_at(0))
+    for k in range(1, 6):
+        states = motion.update(motion.predict(states, step), boxes_at(k))
+    straight, turned = motion.predict(states, step), motion.shift(motion.predict(states, step), offset)
+    assert torch.allclose(motion.boxes(turned), motion.boxes(straight) + torch.tensor([30.0, -5, 0, 0]))
+    later = [motion.boxes(motion.predict(one, 5 * step)) for one in (straight, turned)]
+    assert torch.allclose(later[1], later[0] + torch.tensor([30.0, -5, 0, 0]), atol=1e-3)
+    seen = boxes_at(6)
+    aside = torch.cat([seen[:, :2] + offset, seen[:, 2:]], 1)
+    speed = [motion.velocities(motion.update(*pair))[:, 0] for pair in ((straight, seen), (turned, aside))]
+    fooled = motion.velocities(motion.update(straight, aside))[:, 0]
+    assert (speed[1] - speed[0]).abs().mean() < 0.2 * (fooled - speed[0]).abs().mean()
+
+
+def test_beyond_the_longest_gap_it_is_less_and_less_sure(motion):
+    states = motion.start(boxes_at(0))
+    spread = [motion.variances(motion.predict(states, torch.full((20,), gap))) for gap in (3.0, 6.0)]
+    assert torch.allclose(spread[1], 4 * spread[0])
+
+
 def test_streams_do_not_know_of_each_other(motion):
     clips = drawn(30, 12)
     together = followed(clips, motion=motion)

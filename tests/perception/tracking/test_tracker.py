@@ -5,7 +5,7 @@ import pytest
 import torch
 
 from perception.detection.postprocess import Detections
-from perception.tracking.association import assign, distances, overlaps
+from perception.tracking.association import assign, common_shift, overlaps
 from perception.tracking.byte_tracker import Tracker, TrackerSettings
 from perception.tracking.kalman import KalmanMotion, KalmanSettings
 from perception.tracking.metrics import overlaps as reference_overlaps
@@ -104,6 +104,24 @@ def test_uncertain_detections_keep_tracks_but_begin_none():
     assert tracks.scores.tolist() == pytest.approx([0.3])
     tracks = tracker.update([seen(box(10), box(200), scores=[0.05, 0.3])])
     assert tracks.detection.tolist() == [-1]
+
+
+@pytest.mark.parametrize(("missed", "found"), [(1, 0), (2, -1)])
+def test_uncertain_detections_are_for_tracks_seen_a_moment_ago(missed, found):
+    tracker = Tracker(frame_rate=10, settings=TrackerSettings(recent=0.2))
+    tracker.update([seen(box(10))])
+    for _ in range(missed):
+        tracker.update([seen()])
+    tracks = tracker.update([seen(box(10), scores=[0.3])])
+    assert tracks.number.tolist() == [1] and tracks.detection.tolist() == [found]
+
+
+def test_what_is_certain_enough_to_go_on_may_be_too_little_to_begin():
+    tracker = Tracker(settings=TrackerSettings(certain=0.4, begin=0.7))
+    for score in (0.69, 0.71):
+        for _ in range(3):
+            tracks = tracker.update([seen(box(10), box(100), scores=[1.0, score])])
+        assert len(tracks) == (1 if score < 0.7 else 2)
 
 
 def test_numbers_are_given_in_order_and_never_twice():
@@ -223,15 +241,88 @@ def best(similarity, allowed, row=0, used=()):
     return max(sums)
 
 
-def test_overlaps_and_distances():
+def test_overlaps_and_corners():
     random = np.random.default_rng(1)
     first, second = (np.sort(random.uniform(0, 100, (n, 2, 2)), 1).reshape(n, 4) for n in (5, 7))
     ours = overlaps(torch.tensor(first)[None], torch.tensor(second)[None])[0].numpy()
     assert ours == pytest.approx(reference_overlaps(first, second)) and ours.max() > 0.1
     assert torch.equal(to_corners(to_middle(torch.tensor([[1.0, 2, 5, 10]]))), torch.tensor([[1.0, 2, 5, 10]]))
-    # Two standard deviations away in one coordinate and one in another: 4 + 1.
-    far = distances(torch.zeros(1, 1, 4), torch.tensor([[[4.0, 9, 1, 1]]]), torch.tensor([[[4.0, 0, 1, 0]]]))
-    assert far.item() == 5
+
+
+def corners(rows):
+    return torch.tensor(rows, dtype=torch.float64)[None]
+
+
+def test_a_shift_common_to_all_is_found():
+    tracks = corners([box(20.0), box(80.0), box(130.0, y=70), box(200.0)])
+    used = torch.ones(1, 4, dtype=torch.bool)
+    moved = tracks + torch.tensor([31.0, -4, 31, -4])
+    found = torch.cat([moved[:, [2, 0, 3]], corners([box(5.0, y=150)])], 1)  # one is missed, one is false
+    assert common_shift(tracks, used, found, used, 0.5).tolist() == [[31, -4]]
+    assert common_shift(tracks, used, found, used, 3.5).tolist() == [[0, 0]]  # they are three
+    alone = torch.tensor([[True, False, False, False]])
+    assert common_shift(tracks, alone, found, used, 0.5).tolist() == [[0, 0]]
+    one_moves = torch.cat([tracks[:, :3], moved[:, 3:]], 1)
+    assert common_shift(tracks, used, one_moves, used, 0.5).tolist() == [[0, 0]]  # a thing of its own will
+    two_move = torch.cat([tracks[:, :2], moved[:, 2:], tracks[:, :1] + 100], 1)
+    five = torch.cat([tracks, tracks[:, :1] + 100], 1)
+    all_five = torch.ones(1, 5, dtype=torch.bool)
+    nearly = two_move + torch.tensor([1.0, 0, 1, 0])
+    assert common_shift(five, all_five, nearly, all_five, 0.5).tolist() == [
+        [0, 0]
+    ]  # three fit nearly as well as they are
+    assert common_shift(tracks[:, :0], used[:, :0], found, used, 0.5).tolist() == [[0, 0]]
+
+
+def test_a_turn_is_read_from_the_tracks_seen_last():
+    """Four cars are hidden when the camera turns; the three that are there show it, and the four move along."""
+    tracker, hidden, there = Tracker(), [10.0, 50, 90, 130], [160.0, 215, 250]
+    for _ in range(4):
+        tracker.update([seen(*[box(place) for place in hidden], *[box(place, y=100) for place in there])])
+    for _ in range(4):
+        tracker.update([seen(*[box(place, y=100) for place in there])])
+    for _ in range(2):
+        tracks = tracker.update([seen(*[box(place + 40, y=100) for place in there])])
+    assert tracks.number.tolist() == [1, 2, 3, 4, 5, 6, 7]
+    assert tracks.boxes[:4, 0].tolist() == pytest.approx([50, 90, 130, 170], abs=1)
+
+
+def test_where_a_car_was_last_seen_turns_with_the_camera():
+    """One drives, is hidden and brakes; meanwhile the camera turns, as three others show."""
+    tracker, others = Tracker(frame_rate=10), [[20.0, 100.0], [75.0, 100.0], [110.0, 100.0]]
+    for step in range(8):
+        tracker.update([seen(box(10.0 + 6 * step), *[box(*place) for place in others])])
+    for step in range(6):
+        tracker.update([seen(*[box(x + (40 if step > 2 else 0), y) for x, y in others])])
+    tracks = tracker.update([seen(box(52.0 + 40), *[box(x + 40, y) for x, y in others])])
+    assert tracks.number.tolist() == [1, 2, 3, 4] and tracks.detection.tolist() == [0, 1, 2, 3]
+
+
+@pytest.mark.parametrize("turn", [0.5, float("inf")])
+def test_a_turn_of_the_camera_loses_nothing(turn):
+    """All cars jump by more than their width, to where another one was; each is known again, and so is a hidden one."""
+    tracker, places = Tracker(settings=TrackerSettings(turn=turn)), [20.0, 60.0, 100.0, 140.0]
+    for _ in range(5):
+        before = tracker.update([seen(*[box(place) for place in places])])
+    tracker.update([seen(*[box(place + 40) for place in places[:3]])])
+    after = tracker.update([seen(*[box(place + 40) for place in places])])
+    kept = after.number.tolist() == before.number.tolist() and after.detection.tolist() == [0, 1, 2, 3]
+    assert kept == (turn < 1)
+    if kept:
+        assert after.velocities[:, 0].abs().max() < 1  # a turn is no speed
+
+
+def test_a_car_that_did_not_go_on_is_known_where_it_was_last_seen():
+    """It drove, was hidden and braked: the filter expects it far ahead."""
+    for overlap, numbers in ((0.1, [1]), (1.1, [1, 2])):
+        tracker = Tracker(frame_rate=10, settings=TrackerSettings(last_overlap=overlap))
+        for step in range(8):
+            tracker.update([seen(box(10.0 + 6 * step))])
+        for _ in range(8):
+            tracker.update([seen()])
+        for _ in range(2):
+            tracks = tracker.update([seen(box(60.0))])
+        assert tracks.number.tolist() == numbers
 
 
 @pytest.mark.parametrize(
