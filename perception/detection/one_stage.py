@@ -14,6 +14,8 @@ import torch
 from torch import Tensor, nn
 from torch.nn import functional
 
+from perception.blocks import Conv, Residual
+
 STRIDES = (8, 16, 32)
 PRIOR = 0.01
 """How likely a class is at any cell before anything is learnt, so that the first steps are not spent on emptiness."""
@@ -48,28 +50,6 @@ class OneStageConfig:
             raise ValueError("channels needs five numbers (strides 2 to 32) and blocks four (strides 4 to 32)")
 
 
-class _Conv(nn.Sequential):
-    """Convolution, batch normalisation, ReLU; never in place and never used twice, so that hooks work."""
-
-    def __init__(self, inputs: int, outputs: int, kernel: int = 3, stride: int = 1):
-        super().__init__(
-            nn.Conv2d(inputs, outputs, kernel, stride, kernel // 2, bias=False), nn.BatchNorm2d(outputs), nn.ReLU()
-        )
-
-
-class _Block(nn.Module):
-    """A residual block that narrows to half its channels in between."""
-
-    def __init__(self, channels: int):
-        super().__init__()
-        self.narrow = _Conv(channels, channels // 2)
-        self.widen = nn.Sequential(nn.Conv2d(channels // 2, channels, 3, 1, 1, bias=False), nn.BatchNorm2d(channels))
-        self.out = nn.ReLU()
-
-    def forward(self, inputs: Tensor) -> Tensor:
-        return self.out(inputs + self.widen(self.narrow(inputs)))
-
-
 class OneStage(nn.Module):
     """The network; `forward` gives logits, `detect` boxes and scores."""
 
@@ -77,14 +57,14 @@ class OneStage(nn.Module):
         super().__init__()
         self.config = config
         channels = config.channels
-        self.stem = _Conv(3, channels[0], stride=2)
+        self.stem = Conv(3, channels[0], stride=2)
         self.stages = nn.ModuleList(
-            nn.Sequential(_Conv(before, after, stride=2), *(_Block(after) for _ in range(count)))
+            nn.Sequential(Conv(before, after, stride=2), *(Residual(after) for _ in range(count)))
             for before, after, count in zip(channels, channels[1:], config.blocks, strict=False)
         )
-        self.laterals = nn.ModuleList(_Conv(count, config.neck, 1) for count in channels[2:])
-        self.smooth = nn.ModuleList(_Conv(config.neck, config.neck) for _ in STRIDES[:-1])
-        self.head = nn.Sequential(_Conv(config.neck, config.neck), _Conv(config.neck, config.neck))
+        self.laterals = nn.ModuleList(Conv(count, config.neck, 1) for count in channels[2:])
+        self.smooth = nn.ModuleList(Conv(config.neck, config.neck) for _ in STRIDES[:-1])
+        self.head = nn.Sequential(Conv(config.neck, config.neck), Conv(config.neck, config.neck))
         self.scores = nn.Conv2d(config.neck, len(config.classes), 3, padding=1)
         self.distances = nn.Conv2d(config.neck, 4 * config.bins, 3, padding=1)
         nn.init.constant_(self.scores.bias, -math.log(1 / PRIOR - 1))

@@ -1,0 +1,1 @@
+"""Lane lines and the road itself in pictures: networks, what they learn from, how good they are."""
