@@ -1,0 +1,75 @@
+"""Tiny models for a benchmark that must work anywhere: trained for seconds, so the figures are real but low."""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Mapping
+from dataclasses import asdict
+from pathlib import Path
+
+import torch
+
+from perception.cameras import FRONT
+from perception.classification import datasets, transfer
+from perception.data.stream import FrameStream, StreamSettings
+from perception.detection.learning import CLASSES, Lessons
+from perception.detection.losses import detection_loss
+from perception.detection.one_stage import OneStage, OneStageConfig
+from perception.lanes import models as lanes
+from perception.model_folder import ModelFacts
+from perception.training import Training, TrainingSettings
+
+SECONDS = {"one-stage": 60.0, "lanes": 20.0, "classifier": 15.0}
+"""For which each tiny model is trained [s]; there are two lane networks."""
+DATA = "fashion-mnist"
+
+
+def tiny_models(
+    folder: Path, step: Callable[[str], None], seconds: Mapping[str, float] = SECONDS
+) -> tuple[list[str], list[str]]:
+    """Train a one-stage detector, both lane networks and a plain classifier, and return their folders and notes.
+
+    Args:
+        folder: of their folders; what was trained there before is used again.
+        step: told what begins.
+        seconds: of each.
+    """
+    threads = torch.get_num_threads()
+    sources, notes = [], []
+
+    def note(name: str, limit: float) -> None:
+        sources.append(str(folder / name))
+        notes.append(f"{name}: a tiny training of {limit:g} s made here, so low figures are expected; time is its own")
+
+    step("training a one-stage detector")
+    limit = seconds["one-stage"]
+    config = OneStageConfig(CLASSES)
+    torch.manual_seed(0)
+    stream = FrameStream(StreamSettings(cameras=(FRONT,), batch_size=10, frames=6), threads=1)
+    facts = ModelFacts("one-stage", config.classes, asdict(config), {"time_limit_s": limit})
+    network = OneStage(config).to(memory_format=torch.channels_last)
+    settings = TrainingSettings(steps=10_000, time_limit_s=limit, warm_up=20, averaging=0.95)
+    Training(
+        network, facts, lambda model, lesson: detection_loss(model, lesson.images, lesson.targets), Lessons(stream),
+        folder / "quick-one-stage", settings,
+    ).run(progress=False)  # fmt: skip
+    stream.close()
+    note("quick-one-stage", limit)
+
+    limit = seconds["lanes"]
+    for kind in lanes.NETWORKS:
+        step(f"training {kind}")
+        recipe = lanes.LaneRecipe(kind, steps=10_000, time_limit_s=limit, threads=threads)
+        lanes.lane_training(recipe, folder / f"quick-{kind}").run(progress=False)
+        note(f"quick-{kind}", limit)
+
+    step("training a classifier")
+    limit = seconds["classifier"]
+    try:
+        data = datasets.load_data(DATA)
+    except (FileNotFoundError, ModuleNotFoundError) as error:
+        notes.append(f"no classifier: {error}")
+        return sources, notes
+    recipe = transfer.Recipe("plain", steps=10_000, batch=128, time_limit_s=limit)
+    transfer.train(recipe, data, folder / "quick-classifier")
+    note("quick-classifier", limit)
+    return sources, notes
