@@ -167,7 +167,9 @@ def _shipped(config: NetworkConfig) -> Classifier:
 
 def build(config: NetworkConfig) -> Classifier:
     """Return a classifier of random weights; torch's generator decides them."""
-    return {"plain": _plain, "resnet": _resnet}.get(config.network, _shipped)(config)
+    classifier = {"plain": _plain, "resnet": _resnet}.get(config.network, _shipped)(config)
+    # On processors convolutions of few channels are up to a third faster with the channels last.
+    return classifier.to(memory_format=torch.channels_last)
 
 
 def fill_backbone(classifier: Classifier) -> None:

@@ -14,6 +14,7 @@ import torch
 from torch import Tensor, nn
 from torch.nn import functional
 
+from perception.classification import backbones
 from perception.classification.datasets import DataSet, Labelled, labelled_share
 from perception.classification.networks import (
     SHIPPED,
@@ -32,6 +33,8 @@ HEAD_SHARE = 0.5
 """Of the budget of a fine-tuning goes to the head alone, before the last stages join it."""
 TUNING_RATE = 0.25
 """Rate of the second part over that of the first: what was learnt from ImageNet is to be adjusted, not forgotten."""
+VIEWS = 4
+"""Changed versions (moved, mirrored) of each picture whose features a frozen backbone computes."""
 
 
 @dataclass(frozen=True)
@@ -86,26 +89,36 @@ class LabelledBatches:
         self.position = 0
 
     def __next__(self) -> tuple[Tensor, Tensor]:
-        first = self.position * self.batch
-        count = len(self.pictures)
-        rows = torch.cat(
-            [self._order(epoch) for epoch in range(first // count, (first + self.batch - 1) // count + 1)]
-        )[first % count :][: self.batch]
-        generator = torch.Generator().manual_seed(self.seed * 1_000_003 + 2 * self.position + 1)
+        rows, _ = self.rows()
+        changes = self.changes(len(rows), 2 * self.position + 1)
         self.position += 1
-        return self._changed(self.pictures.images[rows], generator), self.pictures.labels[rows]
+        return self.changed(self.pictures.images[rows], *changes), self.pictures.labels[rows]
+
+    def rows(self) -> tuple[Tensor, Tensor]:
+        """Which pictures the next batch has, and of which epoch each is; int64 [batch] both."""
+        first, count = self.position * self.batch, len(self.pictures)
+        epochs = range(first // count, (first + self.batch - 1) // count + 1)
+        order = torch.cat([self._order(epoch) for epoch in epochs])[first % count :][: self.batch]
+        return order, (first + torch.arange(self.batch)) // count
 
     def _order(self, epoch: int) -> Tensor:
-        generator = torch.Generator().manual_seed(self.seed * 1_000_003 + 2 * epoch)
-        return torch.randperm(len(self.pictures), generator=generator)
+        return torch.randperm(len(self.pictures), generator=self._generator(2 * epoch))
 
-    def _changed(self, images: Tensor, generator: torch.Generator) -> Tensor:
+    def _generator(self, number: int) -> torch.Generator:
+        return torch.Generator().manual_seed(self.seed * 1_000_003 + number)
+
+    def changes(self, count: int, number: int) -> tuple[Tensor, Tensor]:
+        """Draw number `number` of which pictures are mirrored, bool [count], and moved how far, int64 [2, count]."""
+        generator = self._generator(number)
+        flip = torch.rand(count, generator=generator) < (0.5 if self.mirrored else 0.0)
+        return flip, torch.randint(-self.shift, self.shift + 1, (2, count), generator=generator)
+
+    def changed(self, images: Tensor, flip: Tensor, moved: Tensor) -> Tensor:
+        """Pictures mirrored and moved [px], see `changes`; what comes in from outside repeats the edge."""
         count, channels, height, width = images.shape
         if self.mirrored:
-            flip = torch.rand(count, generator=generator) < 0.5
             images = torch.where(flip[:, None, None, None], images.flip(-1), images)
         if self.shift:
-            moved = torch.randint(-self.shift, self.shift + 1, (2, count), generator=generator)
             rows = (torch.arange(height) + moved[0, :, None]).clamp(0, height - 1)[:, None, :, None]
             columns = (torch.arange(width) + moved[1, :, None]).clamp(0, width - 1)[:, None, None, :]
             picture, channel = torch.arange(count)[:, None, None, None], torch.arange(channels)[:, None, None]
@@ -121,10 +134,54 @@ class LabelledBatches:
         self.position = state["position"]
 
 
+class FeatureBatches(LabelledBatches):
+    """Batches of what a frozen backbone makes of pictures, float32 [B, F, 1, 1]: the means that its head begins with.
+
+    An epoch takes one of `VIEWS` changed versions of the pictures; each goes through the backbone once.
+
+    Args:
+        classifier: of a shipped backbone, all its stages frozen.
+        pictures, batch, seed, mirrored, shift: see `LabelledBatches`.
+    """
+
+    def __init__(
+        self, classifier: Classifier, pictures: Labelled, batch: int, seed: int, mirrored: bool, shift: int
+    ) -> None:
+        super().__init__(pictures, batch, seed, mirrored, shift)
+        self.classifier = classifier
+        self._features = torch.empty(VIEWS, len(pictures), backbones.WIDTH, 1, 1)
+        self._known = torch.zeros(VIEWS, len(pictures), dtype=torch.bool)
+
+    def __next__(self) -> tuple[Tensor, Tensor]:
+        rows, epochs = self.rows()
+        self.position += 1
+        views = epochs % VIEWS
+        for view in views.unique().tolist():
+            wanted = rows[views == view].unique()
+            missing = wanted[~self._known[view, wanted]]
+            if len(missing):
+                self._features[view, missing] = self._computed(view, missing)
+                self._known[view, missing] = True
+        return self._features[views, rows], self.pictures.labels[rows]
+
+    @torch.no_grad()
+    def _computed(self, view: int, rows: Tensor) -> Tensor:
+        flip, moved = self.changes(len(self.pictures), 2 * view + 1)
+        images = self.changed(self.pictures.images[rows], flip[rows], moved[:, rows])
+        return self.classifier.features(self.classifier.prepared(images)).mean((2, 3), keepdim=True)
+
+
+def head_loss(model: Classifier, batch: tuple[Tensor, Tensor]) -> dict[str, Tensor]:
+    """Return the loss of features, as `classification_loss` does of pictures."""
+    return _cross_entropy(model.head(batch[0]), batch[1])
+
+
 def classification_loss(model: nn.Module, batch: tuple[Tensor, Tensor]) -> dict[str, Tensor]:
     """Return cross entropy, and beside it the share of right answers."""
-    images, labels = batch
-    logits = model(images)
+    return _cross_entropy(model(batch[0]), batch[1])
+
+
+def _cross_entropy(logits: Tensor, labels: Tensor) -> dict[str, Tensor]:
     right = (logits.argmax(1) == labels).float().mean()
     return {"loss": functional.cross_entropy(logits, labels), "right": right}
 
@@ -169,9 +226,12 @@ def train(recipe: Recipe, data: DataSet, folder: Path, progress: bool = False) -
     for number, (name, share, rate, frozen) in enumerate(parts):
         classifier.freeze(frozen)
         settings = _settings(recipe, share, rate)
-        batches = LabelledBatches(pictures, recipe.batch, 2 * recipe.seed + number, data.mirrored, data.shift)
+        drawn = (pictures, recipe.batch, 2 * recipe.seed + number, data.mirrored, data.shift)
+        all_frozen = frozen == len(classifier.features)
+        batches = FeatureBatches(classifier, *drawn) if all_frozen else LabelledBatches(*drawn)
+        loss = head_loss if all_frozen else classification_loss
         facts = facts_of(config, about | {"part": name})
-        training = Training(classifier, facts, classification_loss, batches, folder / name, settings)
+        training = Training(classifier, facts, loss, batches, folder / name, settings)
         training.run(progress)
         classifier.load_state_dict(training.average)
     save_model(folder, facts_of(config, about), classifier.state_dict())

@@ -249,9 +249,18 @@ def corrupt(images: Tensor, name: str, severity: int, random: CountedRandom, ste
 def poisson_quantile(share: Tensor, mean: Tensor) -> Tensor:
     """Return the least count k of which P(X <= k) > share, X of Poisson's law; float32 of the same shape.
 
-    Found by bisection on the regularised gamma function, in float64.
+    Looked up in a table of all counts where few means differ, as in pictures of 8 bits; else by bisection. Both by the
+    regularised gamma function, in float64.
     """
     share, mean = share.double(), mean.double()
+    means, row = mean.unique(return_inverse=True)
+    if len(means) <= 256:
+        counts = torch.arange(int(means.max() + 12 * means.max().sqrt() + 21), device=mean.device, dtype=mean.dtype)
+        chances = torch.special.gammaincc(counts + 1, means[:, None].clamp(min=1e-300)).clamp(max=1.0)
+        # One rising sequence: each mean's chances, in 0..1, after those of the one before.
+        places = torch.arange(len(means), device=mean.device, dtype=mean.dtype)[:, None]
+        found = torch.searchsorted((chances + 2 * places).flatten(), share + 2 * row, right=True)
+        return (found - row * len(counts)).float()
     low = torch.full_like(mean, -1.0)
     high = (mean + 12 * mean.sqrt() + 20).ceil()
     while bool((high - low > 1).any()):

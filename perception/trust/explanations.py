@@ -4,14 +4,14 @@ An explained thing is a function `score` from pictures [B, C, H, W] to a number 
 explain an action's advantage, Q(a) - mean Q, for PPO the log probability of the action: `score` can be any of these.
 Maps are [B, H, W].
 Sources: K. Simonyan et al. (2014); D. Smilkov et al. (2017), "SmoothGrad"; R. Selvaraju et al. (2017), "Grad-CAM";
-M. Sundararajan et al. (2017), "Axiomatic attribution"; M. Zeiler and R. Fergus (2014) for occlusion; V. Petsiuk et al.
-(2018), "RISE", for insertion and deletion; J. Zhang et al. (2018) for the pointing game; J. Adebayo et al. (2018),
-"Sanity checks for saliency maps".
+R. Draelos et al. (2020), "Use HiResCAM instead of Grad-CAM"; M. Sundararajan et al. (2017), "Axiomatic
+attribution"; M. Zeiler and R. Fergus (2014) for occlusion; V. Petsiuk et al. (2018), "RISE", for insertion and
+deletion; J. Zhang et al. (2018) for the pointing game; J. Adebayo et al. (2018), "Sanity checks for saliency maps".
 """
 
 from __future__ import annotations
 
-from collections.abc import Callable, Iterator
+from collections.abc import Callable, Iterator, Sequence
 from contextlib import contextmanager
 from dataclasses import dataclass
 
@@ -75,13 +75,15 @@ def smooth_grad(
     return total / samples
 
 
-def grad_cam(score: Score, images: Tensor, layer: nn.Module) -> Tensor:
+def grad_cam(score: Score, images: Tensor, layer: nn.Module, local: bool = False) -> Tensor:
     """Return where a layer's channels speak for the score, [B, H, W], 0 and more; scaled up to the pictures.
 
     Args:
         score: what is explained.
         images: [B, C, H, W] in 0..1.
         layer: a module of the model that gives [B, channels, h, w] once for each picture.
+        local: weigh each place of a channel by its own derivative (HiResCAM) and not by the channel's mean one: for a
+            score that rests on one place, such as a single detection, of which the mean says nothing.
 
     Raises:
         ValueError: the layer was not used, was used twice, or gives something else.
@@ -96,7 +98,7 @@ def grad_cam(score: Score, images: Tensor, layer: nn.Module) -> Tensor:
     if len(seen) != 1 or not isinstance(seen[0], Tensor) or seen[0].ndim != 4:
         raise ValueError(f"Grad-CAM needs a layer that gives [B, C, h, w] once; this one was used {len(seen)} times")
     slope = torch.autograd.grad(total, seen[0])[0]
-    weights = slope.mean((2, 3), keepdim=True)
+    weights = slope if local else slope.mean((2, 3), keepdim=True)
     coarse = (weights * seen[0].detach()).sum(1, keepdim=True).relu()
     return functional.interpolate(coarse, size=images.shape[2:], mode="bilinear", align_corners=False)[:, 0]
 
@@ -233,7 +235,9 @@ class Randomised:
     correlation: float
 
 
-def parameter_randomisation(model: nn.Module, explain: Explanation, seed: int = 0) -> list[Randomised]:
+def parameter_randomisation(
+    model: nn.Module, explain: Explanation, seed: int = 0, looks: int | None = None, unused: Sequence[str] = ()
+) -> list[Randomised]:
     """Make the layers of a model random one after the other, from the output to the input, and see what maps become.
 
     An explanation of the model must change: a correlation that stays near 1 says that the map shows the picture and not
@@ -243,22 +247,26 @@ def parameter_randomisation(model: nn.Module, explain: Explanation, seed: int = 
         model: in the mode of use.
         explain: returns the maps [B, H, W] of a model.
         seed: of the random weights.
+        looks: after how many layers, evenly spread from the first to the last, maps are looked at; all without.
+        unused: names of layers that the explained score does not rest on; they stay.
     """
+    layers = [(name, one) for name, one in model.named_modules() if isinstance(one, nn.Linear | nn.Conv2d)]
+    layers = [(name, one) for name, one in reversed(layers) if name not in unused]
+    count = len(layers) if looks is None else min(looks, len(layers))
+    looked_at = {round(place * (len(layers) - 1) / max(count - 1, 1)) for place in range(count)}
     with _restored(model):
         true = explain(model).abs()
         found = []
         generator = torch.Generator().manual_seed(seed)
-        layers = [(name, one) for name, one in model.named_modules() if getattr(one, "weight", None) is not None]
-        for name, layer in reversed(layers):
-            if not isinstance(layer, nn.Linear | nn.Conv2d):
-                continue
+        for number, (name, layer) in enumerate(layers):
             with torch.no_grad():
                 for weight in layer.parameters(recurse=False):
                     # As great as they were, so that the activations behind them stay in their range.
                     drawn = torch.randn(weight.shape, generator=generator).to(weight)
                     weight.copy_(drawn * weight.square().mean().sqrt())
-            correlation = rank_correlation(true, explain(model).abs()).mean()
-            found.append(Randomised(name, float(correlation)))
+            if number in looked_at:
+                correlation = rank_correlation(true, explain(model).abs()).mean()
+                found.append(Randomised(name, float(correlation)))
     return found
 
 

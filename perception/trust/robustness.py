@@ -37,6 +37,7 @@ def corruption_errors(
     seed: int = 0,
     names: Sequence[str] = tuple(CORRUPTIONS),
     batch: int = 250,
+    told: Callable[[str], None] = lambda name: None,
 ) -> CorruptionErrors:
     """Return a classifier's errors; picture number i is corrupted the same way for every model.
 
@@ -47,12 +48,14 @@ def corruption_errors(
         seed: of the corruptions.
         names: of the corruptions.
         batch: pictures at a time.
+        told: hears which pictures are next.
     """
     require_use_mode(model)
     clean = images if images.is_floating_point() else images.float() / 255.0
     wrong = {(name, severity): 0 for name in names for severity in SEVERITIES}
     wrong_clean = 0
     for start in range(0, len(labels), batch):
+        told(f"corruptions of pictures {start} to {min(start + batch, len(labels))} of {len(labels)}")
         part, label = clean[start : start + batch], labels[start : start + batch]
         wrong_clean += int((model(part).argmax(1) != label).sum())
         random = CountedRandom(seed, STREAM, range(start, start + len(part)), part.device)
@@ -94,17 +97,28 @@ def mean_corruption_error(model: CorruptionErrors, baseline: CorruptionErrors, r
 
 @dataclass(frozen=True)
 class CorruptedPrecision:
-    """A detector's precision, such as AP: clean, mean over corruptions and severities (mPC), and mPC / clean (rPC)."""
+    """A detector's precision, such as AP: on clean pictures, and of each corruption at each severity tried."""
 
     clean: float
-    mpc: float
-    rpc: float
+    corrupted: Mapping[str, tuple[float, ...]]
+
+    @property
+    def mean(self) -> float:
+        """Over corruptions and severities: mPC."""
+        return _mean([_mean(left) for left in self.corrupted.values()])
+
+    @property
+    def relative(self) -> float:
+        """What is left of the clean precision: rPC; NaN where there was none."""
+        return self.mean / self.clean if self.clean > 0 else float("nan")
 
 
 def corrupted_precision(
     precision: Callable[[Callable[[Tensor, Tensor], Tensor]], float],
     seed: int = 0,
     names: Sequence[str] = tuple(CORRUPTIONS),
+    severities: Sequence[int] = SEVERITIES,
+    told: Callable[[str], None] = lambda name: None,
 ) -> CorruptedPrecision:
     """Return how much of a detector's precision is left.
 
@@ -113,6 +127,8 @@ def corrupted_precision(
             pass every batch, uint8 [B, 3, H, W], with the numbers of its pictures, int64 [B], and use what comes back.
         seed: of the corruptions.
         names: of the corruptions.
+        severities: that are tried.
+        told: hears the name of each corruption before it is tried.
     """
     clean = precision(lambda images, _: images)
 
@@ -124,8 +140,11 @@ def corrupted_precision(
 
         return precision(change)
 
-    left = _mean([corrupted(name, severity) for name in names for severity in SEVERITIES])
-    return CorruptedPrecision(clean, left, left / clean if clean > 0 else float("nan"))
+    left = {}
+    for name in names:
+        told(name)
+        left[name] = tuple(corrupted(name, severity) for severity in severities)
+    return CorruptedPrecision(clean, left)
 
 
 def require_use_mode(model: nn.Module) -> None:

@@ -32,6 +32,13 @@ def test_too_sure_and_not_sure_enough_cancel_only_within_a_bin():
     assert calibration_error(found, torch.tensor([1, 1])) == pytest.approx(0.05)
 
 
+def test_low_confidences_have_bins_of_their_own():
+    # Of 20 classes: confidence 0.05 (all alike) and right, 0.1 and wrong; in one bin the two gaps would cancel.
+    found = torch.zeros(2, 20, dtype=torch.float64)
+    found[1, 0] = torch.log(torch.tensor(0.1 / (0.9 / 19)))
+    assert calibration_error(found, torch.tensor([0, 3])) == pytest.approx((0.95 + 0.1) / 2)
+
+
 def test_scoring_puts_the_model_in_the_mode_of_use_and_back():
     model = nn.Sequential(nn.Flatten(), nn.Dropout(0.9), nn.Linear(4, 3)).train()
     images, labels = torch.rand(7, 1, 2, 2), torch.arange(7) % 3

@@ -1,12 +1,22 @@
+import csv
 import dataclasses
 
 import pytest
 import torch
 
 from perception.classification.datasets import DataSet, Labelled
-from perception.classification.networks import build, load_classifier
+from perception.classification.networks import NetworkConfig, build, fill_backbone, load_classifier
 from perception.classification.scores import score
-from perception.classification.transfer import LabelledBatches, Recipe, config_for, spread, train
+from perception.classification.transfer import (
+    TUNING_RATE,
+    VIEWS,
+    FeatureBatches,
+    LabelledBatches,
+    Recipe,
+    config_for,
+    spread,
+    train,
+)
 from perception.shipped_weights import EFFICIENTNET_LITE0, load_shipped, our_names
 
 
@@ -64,12 +74,74 @@ def test_pictures_are_moved_by_whole_pixels_and_mirrored():
     assert torch.equal(still, pictures.images[:4])
 
 
+@pytest.fixture(scope="module")
+def frozen():
+    torch.manual_seed(0)
+    classifier = build(NetworkConfig("efficientnet-lite0", ("a", "b"), 1, 12, 12, resolution=32))
+    fill_backbone(classifier)
+    classifier.freeze(len(classifier.features))
+    return classifier
+
+
+def test_features_are_those_of_the_pictures_and_computed_once(frozen, monkeypatch):
+    pictures = quarters(10, 0)
+    batches = FeatureBatches(frozen, pictures, 4, 0, False, 0)
+    passed = []
+    forward = frozen.features.forward
+    monkeypatch.setattr(frozen.features, "forward", lambda images: (passed.append(len(images)), forward(images))[1])
+    with torch.no_grad():
+        wanted = frozen.eval()(pictures.images)
+    plain = LabelledBatches(pictures, 4, 0)
+    passed.clear()
+    for _ in range(6 * VIEWS * 10 // 4):
+        features, labels = next(batches)
+        _, same = next(plain)
+        assert torch.equal(labels, same)
+        assert not features.requires_grad
+    rows, _ = batches.rows()
+    torch.testing.assert_close(frozen.head(next(batches)[0]), wanted[rows], rtol=1e-4, atol=1e-5)
+    assert sum(passed) == VIEWS * 10
+
+
+def test_features_differ_from_view_to_view_and_not_by_where_one_begins(frozen):
+    pictures = quarters(6, 0)
+    batches = FeatureBatches(frozen, pictures, 6, 1, True, 2)
+    views = []
+    for _ in range(VIEWS + 1):
+        order = batches.rows()[0].argsort()
+        views.append(next(batches)[0][order])
+    assert not torch.allclose(views[0], views[1], rtol=0.05)
+    assert views[0].abs().max() > 0.1
+    assert torch.equal(views[0], views[VIEWS])
+    again = FeatureBatches(frozen, pictures, 6, 1, True, 2)
+    again.load_state_dict({"position": 2})
+    order = again.rows()[0].argsort()
+    torch.testing.assert_close(next(again)[0][order], views[2], rtol=1e-4, atol=1e-5)
+
+
+def test_a_picture_has_the_same_features_in_any_batch(frozen):
+    pictures = quarters(10, 0)
+
+    def first_view(batch):
+        batches, found = FeatureBatches(frozen, pictures, batch, 1, True, 2), {}
+        for _ in range(-(-10 // batch)):
+            rows, epochs = batches.rows()
+            features, _ = next(batches)
+            found |= {int(row): one for row, epoch, one in zip(rows, epochs, features, strict=True) if epoch == 0}
+        return torch.stack([found[row] for row in range(10)])
+
+    torch.testing.assert_close(first_view(3), first_view(10), rtol=1e-3, atol=1e-4)
+
+
 def test_a_plain_net_learns_and_its_folder_gives_it_back(data, tmp_path):
     recipe = Recipe("plain", steps=60, batch=32)
     classifier = train(recipe, data, tmp_path / "run")
     found = score(classifier, data.test.images, data.test.labels)
     assert found.top1 > 0.9
     again = load_classifier(tmp_path / "run")
+    averaged = load_classifier(tmp_path / "run/scratch").state_dict()
+    assert all(torch.equal(value, averaged[name]) for name, value in again.state_dict().items())
+    assert all(torch.equal(value, averaged[name]) for name, value in classifier.state_dict().items())
     assert score(again, data.test.images, data.test.labels) == found
     assert again.config.classes == data.classes
     finished = train(recipe, data, tmp_path / "run")  # nothing is left to do
@@ -93,8 +165,21 @@ def test_fine_tuning_changes_the_head_and_the_last_stages_alone(data, tmp_path):
     kept = {name for name in shipped if name in weights and torch.equal(weights[name], shipped[name])}
     stages = {int(name.split(".")[1]) for name in weights if name.startswith("features.") and name not in kept}
     assert stages == {15, 16, 17}
+    rates = []
+    for part in ("head", "last-3-stages"):
+        rows = csv.DictReader((tmp_path / "run" / part / "metrics.csv").read_text("utf-8").splitlines())
+        rates.append(max(float(row["rate"]) for row in rows))
+    assert rates[1] == pytest.approx(TUNING_RATE * rates[0])
     head = load_classifier(tmp_path / "run/head").state_dict()
     assert all(torch.equal(head[name], shipped[name]) for name in head if name.startswith("features."))
+
+
+def test_frozen_stages_have_no_gradients_and_the_others_do():
+    classifier = build(NetworkConfig("resnet", ("a", "b"), 1, 12, 12))
+    for stages in (0, 2, 4):
+        classifier.freeze(stages)
+        learning = [all(one.requires_grad for one in stage.parameters()) for stage in classifier.features]
+        assert learning == [False] * stages + [True] * (4 - stages)
 
 
 def test_from_scratch_has_the_whole_budget_and_no_shipped_weights(data, tmp_path):

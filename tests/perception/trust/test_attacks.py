@@ -6,8 +6,17 @@ import pytest
 import torch
 from torch import nn
 
-from perception.detection.one_stage import OneStage, OneStageConfig
-from perception.trust.attacks import ClassifierTarget, DetectorTarget, attack_report, fgsm, noise, pgd
+from perception.trust import attacks
+from perception.trust.attacks import (
+    AttackRow,
+    AttackSettings,
+    ClassifierTarget,
+    attack_report,
+    fgsm,
+    pgd,
+    row_controls,
+    sign_noise,
+)
 from tests.perception.trust.small_net import spots, trained
 
 with warnings.catch_warnings():
@@ -70,7 +79,8 @@ def test_an_attack_leaves_the_model_as_it_was(victim):
 
 def test_controls_hold_on_a_trained_net():
     images, labels = spots(48, seed=5)
-    report = attack_report(trained(), images, labels, (0.02, 0.05, 0.2), other=trained(seed=1))
+    other = ClassifierTarget(trained(seed=1), labels)
+    report = attack_report(ClassifierTarget(trained(), labels), images, AttackSettings((0.02, 0.05, 0.2)), other)
     assert report.clean > 0.9
     assert report.rows[-1].pgd < 0.2 < report.rows[-1].noise
     assert len(report.controls) == 7
@@ -102,33 +112,49 @@ class NotInside(nn.Module):
 def test_masked_gradients_are_found_out():
     images, labels = spots(48, seed=5)
     for model in (Masked(trained()), NotInside(trained())):
-        report = attack_report(model.eval(), images, labels, (0.05, 0.2))
+        report = attack_report(ClassifierTarget(model.eval(), labels), images, AttackSettings((0.05, 0.2)))
         assert not report.controls["a large budget breaks it"]
 
 
-def test_a_detectors_loss_rises_more_by_attack_than_by_noise():
-    torch.manual_seed(0)
-    network = OneStage(OneStageConfig(("car", "lorry"), 64, 64, (4, 8, 8, 8, 8), (1, 1, 1, 1), 8, 4)).eval()
-    images = torch.rand(3, 3, 64, 64)
-    targets = [
-        {
-            "boxes": torch.tensor([[10.0, 12.0, 40.0, 44.0]] * (i % 2)).reshape(-1, 4),
-            "labels": torch.ones(i % 2, dtype=torch.int64),
-            "ignore": torch.zeros(i % 2, dtype=torch.bool),
-        }
-        for i in range(1, 4)
-    ]
-    target = DetectorTarget(network, targets)
-    with torch.no_grad():
-        clean, alone = target.loss(images), DetectorTarget(network, targets[1:2]).loss(images[1:2])
-        noisy = target.loss(noise(images, EPS, torch.Generator().manual_seed(0)))
-    assert torch.allclose(clean[1:2], alone)  # each picture by itself
-    stepped = fgsm(target, images, EPS)
-    moved = pgd(target, images, EPS, steps=5)
-    with torch.no_grad():
-        assert (target.loss(stepped) > noisy).all()
-        assert (target.loss(moved) > noisy).all()
-    assert ((moved - images).abs() <= EPS + 1e-6).all()
+@pytest.mark.parametrize(
+    ("figures", "control"),
+    [
+        # Right under noise, FGSM, PGD; losses of FGSM and PGD; right under PGD of another model: at two budgets.
+        (((0.5, 0.7, 0.6, 2.0, 2.5, 0.7), (0.9, 0.5, 0.4, 2.0, 2.5, 0.5)), "noise is weaker"),
+        (((0.9, 0.7, 0.6, 2.0, 2.5, 0.7), (0.9, 0.5, 0.4, 3.0, 2.5, 0.5)), "PGD is at least FGSM"),
+        (((0.9, 0.5, 0.4, 2.0, 2.5, 0.7), (0.9, 0.7, 0.6, 2.0, 2.5, 0.7)), "more budget, less right"),
+        (((0.9, 0.7, 0.6, 2.0, 2.5, 0.7), (0.9, 0.5, 0.4, 2.0, 2.5, 0.3)), "another model's attack is weaker"),
+    ],
+)
+def test_each_control_sees_its_own_fault(figures, control):
+    rows = [AttackRow(eps, *left) for eps, left in zip((0.1, 0.2), figures, strict=True)]
+    assert [name for name, holds in row_controls(rows, 0.05).items() if not holds] == [control]
+    if control != "PGD is at least FGSM":
+        assert all(row_controls(rows, 0.21).values())  # within the slack
+
+
+def test_without_another_model_nothing_is_said_about_it():
+    assert "another model's attack is weaker" not in row_controls([AttackRow(0.1, 0.9, 0.5, 0.4, 1.0, 1.0)], 0.0)
+
+
+def test_noise_changes_every_value_by_the_whole_budget():
+    images = torch.full((2, 3, 20, 20), 0.5)
+    change = sign_noise(images, 0.1, torch.Generator().manual_seed(0)) - images
+    assert torch.allclose(change.abs(), torch.full_like(change, 0.1))
+    assert abs(float(change.mean())) < 0.01
+    dark = sign_noise(images * 0.0, 0.1, torch.Generator().manual_seed(0))
+    assert dark.unique().tolist() == pytest.approx([0.0, 0.1])
+
+
+def test_an_attack_that_leaves_its_budget_is_found_out(monkeypatch):
+    images, labels = spots(12, seed=5)
+    target = ClassifierTarget(trained(), labels)
+    monkeypatch.setattr(attacks, "pgd", lambda victim, images, eps, *rest: (images + 2 * eps).clamp(0, 1))
+    report = attack_report(target, images, AttackSettings((0.05,)))
+    assert not report.controls["inside the budget"]
+    assert report.controls["zero is clean"]
+    monkeypatch.setattr(attacks, "pgd", lambda victim, images, eps, *rest: (images + eps + 0.01).clamp(0, 1))
+    assert not attack_report(target, images, AttackSettings((0.05,))).controls["zero is clean"]
 
 
 def test_pictures_a_hair_outside_are_cut_not_refused(victim):
@@ -159,11 +185,13 @@ def test_wrong_settings_are_refused(victim):
     with pytest.raises(ValueError, match="restarts need a generator"):
         pgd(target, images, EPS, restarts=2)
     with pytest.raises(ValueError, match="must rise"):
-        attack_report(target.model, images, target.labels, (0.1, 0.05))
+        AttackSettings((0.1, 0.05))
+    with pytest.raises(ValueError, match="must rise"):
+        AttackSettings(())
     model = trained()
     model.train()
     try:
         with pytest.raises(ValueError, match="training mode"):
-            attack_report(model, images, target.labels, (0.1,))
+            ClassifierTarget(model, target.labels)
     finally:
         model.eval()

@@ -94,6 +94,17 @@ def test_poisson_quantiles_are_scipys():
     assert poisson_quantile(torch.tensor([0.0, 0.999]), torch.tensor([0.0, 0.0])).tolist() == [0.0, 0.0]
 
 
+def test_poisson_quantiles_of_few_means_are_scipys_too():
+    generator = torch.Generator().manual_seed(1)
+    share = torch.rand(6000, generator=generator, dtype=torch.float64)
+    mean = torch.randint(0, 256, (6000,), generator=generator).double() * 500 / 255
+    found = poisson_quantile(share, mean)
+    assert np.array_equal(found.numpy(), stats.poisson.ppf(share.numpy(), mean.numpy()).clip(min=0))
+    assert np.array_equal(
+        poisson_quantile(share[:200].reshape(20, 10), mean[:200].reshape(20, 10)).flatten(), found[:200]
+    )
+
+
 def test_shot_noise_counts_photons():
     grey = torch.full((1, 1, 128, 128), 0.4)
     for severity, photons in ((1, 500), (5, 50)):

@@ -3,7 +3,7 @@
 import pytest
 import torch
 from captum.attr import IntegratedGradients as CaptumIntegratedGradients
-from captum.attr import LayerAttribution, LayerGradCam, Occlusion, Saliency
+from captum.attr import LayerAttribution, LayerGradCam, LayerGradientXActivation, Occlusion, Saliency
 from scipy import stats
 from torch import nn
 
@@ -62,6 +62,15 @@ def test_grad_cam_is_captums(explained):
     wanted = LayerAttribution.interpolate(coarse, images.shape[2:], "bilinear")[:, 0]
     torch.testing.assert_close(grad_cam(class_score(model, labels), images, layer), wanted, rtol=1e-4, atol=1e-6)
     assert not layer._forward_hooks
+
+
+def test_local_grad_cam_is_captums_gradient_times_activation(explained):
+    model, images, labels = explained
+    layer = model.features[-1]
+    coarse = LayerGradientXActivation(model, layer).attribute(images, target=labels).sum(1, keepdim=True).relu()
+    wanted = LayerAttribution.interpolate(coarse, images.shape[2:], "bilinear")[:, 0]
+    found = grad_cam(class_score(model, labels), images, layer, local=True)
+    torch.testing.assert_close(found, wanted, rtol=1e-4, atol=1e-6)
 
 
 def test_grad_cam_refuses_a_layer_of_no_picture(explained):
@@ -168,6 +177,25 @@ def test_random_weights_change_an_honest_explanation_and_not_a_picture_of_the_in
     edges = parameter_randomisation(model, lambda one: images.mean(1))
     assert all(one.correlation == pytest.approx(1.0) for one in edges)
     assert all(torch.equal(value, before[name]) for name, value in model.state_dict().items())
+
+
+def test_randomisation_looks_after_some_layers_and_leaves_unused_ones(explained):
+    model, images, labels = explained
+    layers = [name for name, one in model.named_modules() if isinstance(one, nn.Linear | nn.Conv2d)][::-1]
+
+    def explain(one):
+        return saliency(class_score(one, labels), images)
+
+    for looks, wanted in ((2, [layers[0], layers[-1]]), (1, layers[:1]), (100, layers)):
+        assert [one.layer for one in parameter_randomisation(model, explain, looks=looks)] == wanted
+    unused = tuple(layers[:1])
+    before = model.get_submodule(unused[0]).weight.clone()
+    seen = []
+    found = parameter_randomisation(
+        model, lambda one: (seen.append(one.get_submodule(unused[0]).weight.clone()), images.mean(1))[1], unused=unused
+    )
+    assert [one.layer for one in found] == layers[1:]
+    assert all(torch.equal(weight, before) for weight in seen)
 
 
 def test_a_window_that_does_not_fit_is_refused():
