@@ -30,7 +30,8 @@ def choose_driver(
     Args:
         run: a run folder; used when `name` is None.
         name: one of `BASELINES`; "constant:FASTER" or another action; "search:depth=8,beam=64" with any of
-            `SearchSettings`; or the path of a zip that Stable-Baselines3 saved.
+            `SearchSettings`; "stack:RUN,detector=FOLDER,rate=5" with any of `agents.stack.StackSettings` and, as the
+            policy, a run folder (`run` without one) or a baseline; or the path of a zip that Stable-Baselines3 saved.
         trust: the caller vouches for the zip: loading it runs the pickled code inside.
         sb3_algo: the algorithm that saved the zip.
 
@@ -47,8 +48,11 @@ def choose_driver(
         return DriverSpec(name, ConstantDriver, (text,))
     if text and family == "search":
         return DriverSpec(name, SearchDriver, (), search_options(text))
+    if family == "stack":
+        return stack_of(text, run)
     if not name.endswith(".zip"):
-        raise ValueError(f"unknown driver {name!r}; there are {', '.join(BASELINES)} and Stable-Baselines3 files *.zip")
+        known = f"{', '.join(BASELINES)}, stack:SETTINGS and Stable-Baselines3 files *.zip"
+        raise ValueError(f"unknown driver {name!r}; there are {known}")
     if not Path(name).is_file():
         raise FileNotFoundError(f"no such file: {name}")
     if not trust:
@@ -58,6 +62,30 @@ def choose_driver(
     if not zipfile.is_zipfile(name):
         raise ValueError(f"{name} is not a zip file")
     return DriverSpec(Path(name).name, Sb3Driver, (name, sb3_algo))
+
+
+def stack_of(text: str, run: Path | None = None) -> DriverSpec:
+    """Returns the stack that "RUN,detector=FOLDER,rate=5" describes; `run` holds its policy where none is named."""
+    from agents.stack import StackDriver, StackSettings  # perception takes a second to import
+
+    named, settings = StackSettings.parse(text)
+    if named is not None and _is_baseline(named):
+        policy = choose_driver(name=named)
+    else:
+        policy = choose_driver(run if named is None else Path(named))
+    return DriverSpec(f"stack:{text}", StackDriver, (policy, settings))
+
+
+def _is_baseline(name: str) -> bool:
+    return name in BASELINES or name.partition(":")[0] == "constant"
+
+
+def run_of(run: Path | None, name: str | None) -> Path | None:
+    """Returns the run folder that a command is about: the one whose policy a stack names, else `run`."""
+    family, _, text = (name or "").partition(":")
+    first = text.split(",")[0] if family == "stack" else ""
+    named = first.removeprefix("policy=")
+    return Path(named) if named and "=" not in named and not _is_baseline(named) else run
 
 
 def driver_again(name: str, device: str = "cpu") -> Driver | None:

@@ -14,7 +14,7 @@ import torch
 import tyro
 
 import sim
-from agents.drivers import choose_driver, choose_environment
+from agents.drivers import choose_driver, choose_environment, run_of
 from sim.evaluation.driver import DriverSpec
 from sim.evaluation.harness import Settings
 from sim.evaluation.judge import Options, headline, judge
@@ -29,7 +29,8 @@ class Arguments:
     run: Annotated[Path | None, tyro.conf.Positional] = None
     """A run folder of scripts/train.py: its policy, its environment."""
     driver: str | None = None
-    """random, idle, idm, blind, search or a Stable-Baselines3 FILE.zip, instead of the run's policy."""
+    """random, idle, idm, blind, search or a Stable-Baselines3 FILE.zip, instead of the run's policy; or
+    stack:detector=FOLDER, which lets the run's policy drive by cameras (agents/stack.py)."""
     options: tyro.conf.OmitArgPrefixes[Options] = field(default_factory=Options)
     simulator: str = "ours"
     """ours or highway-env."""
@@ -61,8 +62,9 @@ def judge_suite(spec: DriverSpec, arguments: Arguments) -> int:
     reference = choose_driver(name="search") if options.counterfactuals else None
     settings = Settings(arguments.device, arguments.precision, options.batch_size, reference=reference)
     weights = None
-    if arguments.run and not arguments.driver:
-        weights, (_, config) = arguments.run / "policy.safetensors", choose_environment(arguments.run)
+    run = run_of(arguments.run, arguments.driver)
+    if run and (not arguments.driver or arguments.driver.startswith("stack:")):
+        weights, (_, config) = run / "policy.safetensors", choose_environment(run)
         settings = replace(settings, observation=config["observation"])
     report = judge(spec, load_suite(options.suite), out, settings, weights, options, sys.stderr.isatty())
     print(f"{headline(report)}\n\n{out}: report.html, report.json, traces; {report['run']['seconds']} s")
@@ -79,7 +81,8 @@ def main(arguments: Arguments) -> int:
         spec = choose_driver(arguments.run, arguments.driver, arguments.trust, arguments.sb3_algo)
         if arguments.options.suite:
             return judge_suite(spec, arguments)
-        id, config = choose_environment(arguments.run, arguments.env, arguments.env_config)
+        run = run_of(arguments.run, arguments.driver)
+        id, config = choose_environment(run, arguments.env, arguments.env_config)
         seeds, show = range(arguments.seed, arguments.seed + arguments.episodes), sys.stderr.isatty()
         where = (arguments.simulator, arguments.device, arguments.precision, arguments.processes, show)
         result = evaluate(spec, id, config, seeds, *where)

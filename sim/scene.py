@@ -7,9 +7,9 @@ trained on. What a vehicle knows of itself (its own motion, its place on the map
 
 from __future__ import annotations
 
-import math
 from dataclasses import dataclass, fields, replace
 from typing import Any
+from weakref import WeakKeyDictionary
 
 import torch
 import warp as wp
@@ -80,7 +80,7 @@ class Scene:
         valid: bool [N, K].
         still: bool [N, K], obstacles and other things that do not drive.
         number: int64 [N, K], names a thing from one moment to the next.
-        age: int64 [N, K], for how many decisions it has been known; 0 where nobody counts.
+        age: int64 [N, K], how many looks at the world ago it was found; 0 where nobody counts.
         covariance: [N, K, 4, 4], how sure x, y, vx and vy are [m2, m2/s, m2/s2]; zero where they are known exactly.
         lanes: the lanes near by.
     """
@@ -105,12 +105,11 @@ def scene_from_world(envs: Any, objects: int = 32, reach: float = SIGHT) -> Scen
     """
     if objects < 1 or not reach > 0:
         raise ValueError(f"a scene needs objects >= 1 and reach > 0 m, got {objects} and {reach}")
-    world = envs.world
+    world, own = envs.world, own_body(envs)
     ego = world.ego[:, :1].long()
-    own = {field.name: _field(world, field.name).gather(1, ego)[:, 0] for field in fields(Bodies)}
     seen = world.valid & (world.kind != int(Kind.LANDMARK))
     seen = seen.scatter(1, ego, torch.zeros_like(ego, dtype=torch.bool))
-    distance = torch.hypot(world.x - own["x"][:, None], world.y - own["y"][:, None])
+    distance = torch.hypot(world.x - own.x[:, None], world.y - own.y[:, None])
     distance = torch.where(seen & (distance < reach), distance, torch.inf)
     distance, slots = torch.sort(distance, dim=1, stable=True)
     room = min(objects, slots.shape[1])
@@ -122,7 +121,7 @@ def scene_from_world(envs: Any, objects: int = 32, reach: float = SIGHT) -> Scen
 
     tracked = Bodies(**{field.name: of_tracked(_field(world, field.name)) for field in fields(Bodies)})
     return Scene(
-        ego=Bodies(**own),
+        ego=own,
         tracked=tracked,
         valid=of_tracked(torch.ones_like(world.kind)).bool(),
         still=of_tracked((world.kind >= int(Kind.PARKED)).int()).bool(),
@@ -131,6 +130,12 @@ def scene_from_world(envs: Any, objects: int = 32, reach: float = SIGHT) -> Scen
         covariance=tracked.x.new_zeros(*tracked.x.shape, 4, 4),
         lanes=lanes_near(envs),
     )
+
+
+def own_body(envs: Any) -> Bodies:
+    """Return the first driver of each world of a `VectorEnv` as it stands, each [N]."""
+    ego = envs.world.ego[:, :1].long()
+    return Bodies(**{part.name: _field(envs.world, part.name).gather(1, ego)[:, 0] for part in fields(Bodies)})
 
 
 def _field(world: World, name: str) -> Tensor:
@@ -173,16 +178,34 @@ def sample_lanes(
             points[w, k, p, 1] = y + (along - end) * sine
 
 
+class _LanesNear:
+    """The launch of `sample_lanes` on a `VectorEnv`, recorded once, and what it writes into."""
+
+    def __init__(self, envs: Any) -> None:
+        n, count, real = envs.num_envs, 2 * LANES_BESIDE + 1, {"dtype": envs.world.x.dtype, "device": envs.device}
+        self.number = torch.full((n, count), -1, dtype=torch.int32, device=envs.device)
+        self.width = torch.zeros(n, count, **real)
+        self.points = torch.zeros(n, count, LANE_POINTS, 2, **real)
+        buffers = [wp.from_torch(tensor) for tensor in (self.number, self.width, self.points)]
+        launch = (sample_lanes, [envs.binding.lanes, envs.binding.world, *buffers])
+        self._program = Program([launch], n, envs.device, len(usable_cores()))
+
+    def __call__(self) -> LanesNear:
+        self._program()
+        number = self.number.clone()
+        exists = number >= 0
+        width = torch.where(exists, self.width, 0.0)
+        return LanesNear(exists, number, width, torch.where(exists[..., None, None], self.points, 0.0))
+
+
+_recorded: WeakKeyDictionary[Any, _LanesNear] = WeakKeyDictionary()
+
+
 def lanes_near(envs: Any) -> LanesNear:
     """Return the lanes near the first ego of each world of a `VectorEnv`."""
-    world, count = envs.world, 2 * LANES_BESIDE + 1
-    number = torch.full((envs.num_envs, count), -1, dtype=torch.int32, device=envs.device)
-    width = torch.zeros(envs.num_envs, count, dtype=world.x.dtype, device=envs.device)
-    points = torch.zeros(envs.num_envs, count, LANE_POINTS, 2, dtype=world.x.dtype, device=envs.device)
-    buffers = [wp.from_torch(tensor) for tensor in (number, width, points)]
-    launch = (sample_lanes, [envs.binding.lanes, envs.binding.world, *buffers])
-    Program([launch], envs.num_envs, envs.device, len(usable_cores()))()
-    return LanesNear(number >= 0, number, width, points)
+    if envs not in _recorded:
+        _recorded[envs] = _LanesNear(envs)
+    return _recorded[envs]()
 
 
 @wp.func
@@ -285,6 +308,7 @@ class SceneFeatures:
         self._bodies = torch.zeros(*shape, len(fields(Bodies)), dtype=dtype, device=envs.device)
         self._valid, self._still = (torch.zeros(shape, dtype=torch.bool, device=envs.device) for _ in range(2))
         self._number = torch.zeros(shape, dtype=torch.int32, device=envs.device)
+        self._finite = torch.ones((), dtype=torch.bool, pin_memory=envs.device.type == "cuda")
         shadow = self.world.struct()
         kind = observation_type(envs.config["observation"], binding.setting)
         self._observation = kind.bind(replace(binding, world=shadow))
@@ -298,12 +322,15 @@ class SceneFeatures:
         """Return the observation `[N, ...]` of scenes; the tensors are overwritten by the next call.
 
         Raises:
-            ValueError: the scenes track another number of things, or a number in them is not finite.
+            ValueError: the scenes track another number of things, or a number in them is not finite; on CUDA, which is
+                not waited for, that may be said of an earlier call.
         """
         if scene.valid.shape != self._valid.shape:
             raise ValueError(f"a scene of {tuple(scene.valid.shape)} things; expected {tuple(self._valid.shape)}")
         columns = torch.stack([getattr(scene.tracked, field.name) for field in fields(Bodies)], dim=-1)
-        if not math.isfinite(float(torch.where(scene.valid[..., None], columns, 0.0).abs().sum())):
+        finite = torch.where(scene.valid[..., None], columns, 0.0).isfinite().all()
+        self._finite.copy_(finite, non_blocking=True)
+        if not self._finite:
             raise ValueError("a tracked thing has a place, speed or size that is not finite")
         # In the order of their numbers, as in the world itself: where two are equally near, the first one counts.
         order = torch.where(scene.valid, scene.number, torch.iinfo(torch.int64).max).argsort(dim=1, stable=True)

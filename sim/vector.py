@@ -18,7 +18,7 @@ from sim.engine.random import seeded_streams
 from sim.engine.state import PRECISIONS, Kind, model_struct
 from sim.engine.step import simulate
 from sim.engine.ziggurat import ziggurat_table
-from sim.observations import MultiAgentObservation, Observation, Scene, Setting, leaves, mapped, observation_type
+from sim.observations import Binding, MultiAgentObservation, Observation, Setting, leaves, mapped, observation_type
 from sim.provenance import usable_cores
 from sim.scenarios.base import Verdict
 from sim.world import World
@@ -162,9 +162,8 @@ class VectorEnv(gymnasium.vector.VectorEnv):
         def judge(mask: Any, action: torch.Tensor) -> tuple:
             return family.judge_kernel, [lanes, world, model, rules, mask, wp.from_torch(action), verdict]
 
-        scene = Scene(setting, lanes, world, model, self.num_envs, self.device, real)
-        self.binding = scene
-        self._observation = self.observation_type.bind(scene)
+        self.binding = Binding(setting, lanes, world, model, self.num_envs, self.device, real)
+        self._observation = self.observation_type.bind(self.binding)
         observe = self.observation_type.launches(active)
         spawn = (family.spawn_kernel, [lanes, world, model, rules, masked])
         after = [(family.after_kernel, [lanes, world, model, rules, active])] if family.after_kernel else []

@@ -15,7 +15,7 @@ import torch
 from gymnasium.vector import AutoresetMode
 from torch import Tensor
 
-from sim.evaluation.driver import Driver, idle_action, prepare
+from sim.evaluation.driver import Driver, idle_action, prepare, stepped, watchers
 from sim.evaluation.episodes import Episodes
 from sim.evaluation.metrics.base import Measure, Spec
 from sim.world import Kind, World
@@ -155,7 +155,7 @@ def crashes_within(envs: Any, driver: Driver, seeds: Sequence[int], limit: Tenso
     crashed = torch.zeros(envs.num_envs, dtype=torch.bool, device=envs.device)
     observation = envs.observe()
     for step in range(math.ceil(int(limit.max()) / envs.frames_per_step)):
-        observation, *_, info = envs.step(driver.act(observation))
+        observation, *_, info = stepped(envs, driver.act(observation), *watchers(driver))
         crashed |= info["crashed"] & (step * envs.frames_per_step < limit)
     return crashed
 

@@ -23,6 +23,12 @@ class Driver(Protocol):
     environment and the seed of each world; `scores(observation) -> (label, [N, A])` returns one figure an
     action (a probability or a Q value), which replays draw as bars; `plan() -> [N, P, 2]`, asked after `act`,
     returns where each world's first ego will be at the ends of the next policy steps [m], NaN beyond the plan.
+
+    A driver with sensors has two more: `sense()` is called after every simulation frame (not after a reset, when `act`
+    is asked next), and looks at the environment that `prepare` handed over while it shows that frame; it must change
+    nothing there. What advances worlds for a driver does so by `stepped`, so that it is called everywhere: in `judge`
+    and `evaluate`, in recordings and replays, in attacks. `notes()` returns what a result should tell of the driver's
+    work, such as how long its stages took: a dict for JSON.
     """
 
     sees: Sees
@@ -64,6 +70,33 @@ def prepare(driver: Driver, envs: Any, seeds: Sequence[int]) -> None:
     hook = getattr(driver, "prepare", None)
     if hook is not None:
         hook(envs, list(seeds))
+
+
+def watchers(driver: Any) -> tuple[Callable[[], None], ...]:
+    """Returns what a driver wants to be called after each simulation frame: its `sense`, if it has one."""
+    sense = getattr(driver, "sense", None)
+    return () if sense is None else (sense,)
+
+
+def stepped(envs: Any, actions: Any, *watching: Callable[[], None]) -> tuple:
+    """Advances the worlds by one policy step and returns what `step` does.
+
+    All who are `watching` are called after each simulation frame; of environments without frames, such as those of
+    highway-env, they see the last one only.
+    """
+    if not watching or not hasattr(envs, "frames"):
+        outcome = envs.step(actions)
+        for watcher in watching:
+            watcher()
+        return outcome
+    frames = envs.frames(actions)
+    while True:
+        try:
+            next(frames)
+        except StopIteration as end:
+            return end.value
+        for watcher in watching:
+            watcher()
 
 
 class RandomDriver:

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from collections.abc import Callable
 from dataclasses import dataclass, replace
 from functools import cache, cached_property
 from typing import Any
@@ -15,6 +16,7 @@ from sim.engine.launch import Program
 from sim.engine.network import Network
 from sim.engine.state import PRECISIONS, Kind
 from sim.engine.state_hash import StateHash
+from sim.evaluation.driver import stepped
 from sim.provenance import usable_cores
 
 REALS = ("x", "y", "heading", "speed", "acceleration", "length", "width")
@@ -195,16 +197,13 @@ class Recorder:
         self._copy()
         self.hashes = [self._hash()]
 
-    def step(self, actions: Any) -> tuple:
-        """Advance the worlds by one policy step, copying every frame; returns what the environment's `step` does."""
+    def step(self, actions: Any, *watching: Callable[[], None]) -> tuple:
+        """Advance the worlds by one policy step, copying every frame; returns what the environment's `step` does.
+
+        Those `watching` are called after each frame too; see `sim.evaluation.driver.stepped`.
+        """
         self.actions.append(torch.as_tensor(actions).clone())
-        frames = self.envs.frames(actions)
-        while True:
-            try:
-                next(frames)
-            except StopIteration as end:
-                return end.value
-            self._copy()
+        return stepped(self.envs, actions, self._copy, *watching)
 
     def judge(self, earned: Tensor, alive: Tensor, terminated: Tensor, truncated: Tensor, seconds: float) -> None:
         """Note how the step went: rewards [N] of the worlds that were `alive` before it, and which ended how."""

@@ -102,6 +102,8 @@ class FaultyDriver:
         self.sees: Sees = self.driver.sees
         if hasattr(self.driver, "scores"):
             self.scores = self._scores
+        if hasattr(self.driver, "sense"):
+            self.sense = self.driver.sense
 
     def prepare(self, envs: Any, seeds: Sequence[int]) -> None:
         """Hands the environment on to the driver; NotApplicable if the fault means nothing there."""
@@ -135,9 +137,10 @@ def _effect(name: str, severity: float, sees: Sees, envs: Any, draws: CountedRan
         return ActionHold(int(severity))
     if name == "action_latency":
         return ActionLatency(int(severity), torch.as_tensor(idle_action(envs.single_action_space, envs.config)))
-    if sees == "world":
+    if sees in ("world", "frames"):
+        itself = "the world itself" if sees == "world" else "through sensors of its own"
         raise NotApplicable(
-            f"{name} disturbs observations, and this driver sees the world itself; {', '.join(sorted(ACTION_FAULTS))} "
+            f"{name} disturbs observations, and this driver sees {itself}; {', '.join(sorted(ACTION_FAULTS))} "
             "apply to it"
         )
     if name.startswith("dropped"):

@@ -19,7 +19,7 @@ from gymnasium import spaces
 from torch import Tensor
 from tqdm import tqdm
 
-from sim.evaluation.driver import Driver, DriverSpec, prepare
+from sim.evaluation.driver import Driver, DriverSpec, prepare, stepped, watchers
 from sim.evaluation.highway_env import HighwayEnv
 from sim.evaluation.metrics.steps import UNITS, EpisodeMetrics
 from sim.evaluation.statistics import Estimate, mean_interval, wilson_interval
@@ -43,6 +43,7 @@ class Result:
             of `seeds`.
         errors: (seed, message) of the episodes that raised.
         seconds: wall time.
+        notes: what the driver tells of its work; see `Driver.notes`.
     """
 
     id: str
@@ -55,6 +56,7 @@ class Result:
     episodes: dict[str, np.ndarray]
     errors: list[tuple[int, str]] = field(default_factory=list)
     seconds: float = 0.0
+    notes: dict[str, Any] = field(default_factory=dict)
 
     @property
     def n_run(self) -> int:
@@ -92,6 +94,7 @@ class Result:
         if self.errors:
             seed, message = self.errors[0]
             lines += ["", f"First error, seed {seed}: {message}"]
+        lines += ["", *(f"{name}: {note}" for name, note in self.notes.items())] if self.notes else []
         return "\n".join(lines)
 
     def as_dict(self) -> dict:
@@ -113,6 +116,7 @@ class Result:
             "seeds": self.seeds,
             "per_episode": {name: values.tolist() for name, values in self.episodes.items()},
             "seconds": self.seconds,
+            "notes": self.notes,
             "versions": versions(),
         }
 
@@ -173,6 +177,7 @@ def evaluate(
         episodes={"seed": np.array(run, dtype=np.int64), **episodes},
         errors=[(seed, outcomes[seed]) for seed in seeds if isinstance(outcomes[seed], str)],
         seconds=time.perf_counter() - begun,
+        notes=probe.notes() if hasattr(probe, "notes") else {},
     )
 
 
@@ -208,14 +213,14 @@ def run_batch(
     space = envs.single_action_space
     egos = len(space.spaces) if isinstance(space, spaces.Tuple) else 1
     metrics = EpisodeMetrics(envs.world, _roads(envs), egos)
-    advance = envs.step if recorder is None else recorder.step
+    advance, watching = (partial(stepped, envs) if recorder is None else recorder.step), watchers(driver)
     if recorder is not None:
         recorder.begin()
     for _ in range(limit or MAX_STEPS):
         begun = time.perf_counter()
         actions = driver.act(observation)
         seconds = time.perf_counter() - begun
-        observation, reward, terminated, truncated, info = advance(actions)
+        observation, reward, terminated, truncated, info = advance(actions, *watching)
         reward, terminated = (value.reshape(len(seeds), -1) for value in (reward, terminated))
         earned = torch.where(alive, reward, torch.zeros_like(reward)).sum(1)
         success = info.get("is_success")

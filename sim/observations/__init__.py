@@ -9,7 +9,7 @@ from gymnasium import spaces
 
 from sim.config import require_known
 from sim.observations.attributes import AttributesObservation
-from sim.observations.base import Observation, ObservationType, Scene, Setting, leaves, mapped
+from sim.observations.base import Binding, Observation, ObservationType, Setting, leaves, mapped
 from sim.observations.birdseye import BirdsEyeObservation
 from sim.observations.camera import CameraObservation
 from sim.observations.goal import KinematicsGoal
@@ -20,7 +20,7 @@ from sim.observations.occupancy_grid import OccupancyGrid
 from sim.observations.scan import Lidar
 from sim.observations.time_to_collision import TimeToCollision
 
-__all__ = ["Observation", "ObservationType", "Scene", "Setting", "leaves", "mapped", "observation_type"]
+__all__ = ["Binding", "Observation", "ObservationType", "Setting", "leaves", "mapped", "observation_type"]
 
 
 class TupleObservation(ObservationType):
@@ -34,9 +34,9 @@ class TupleObservation(ObservationType):
         self.members = [observation_type(config, setting, agent) for config in configs]
         self.space = spaces.Tuple([member.space for member in self.members])
 
-    def bind(self, scene: Scene) -> Observation:
+    def bind(self, binding: Binding) -> Observation:
         """Allocate and return the tensors of all members."""
-        return tuple(member.bind(scene) for member in self.members)
+        return tuple(member.bind(binding) for member in self.members)
 
     def launches(self, mask: Any, reset: bool = False) -> list[tuple[Any, list[Any]]]:
         """Return the launches of all members, in order; at a reset all spaces are asked for before any is observed."""

@@ -16,7 +16,7 @@ from sim.engine import lanes as lane
 from sim.engine import random
 from sim.engine.state import Kind
 from sim.engine.vehicles import bicycle_derivative
-from sim.observations.base import ObservationType, Scene, Setting
+from sim.observations.base import Binding, ObservationType, Setting
 from sim.scenarios.lane_keeping import LaneKeeping
 
 SIZE = 4  # y [m], heading [rad], lateral speed [m/s], yaw rate [rad/s], or their derivatives
@@ -99,13 +99,13 @@ class AttributesObservation(ObservationType):
             {name: spaces.Box(-np.inf, np.inf, shape=(SIZE, 1), dtype=np.float64) for name in self.names}
         )
 
-    def bind(self, scene: Scene) -> dict[str, torch.Tensor]:
+    def bind(self, binding: Binding) -> dict[str, torch.Tensor]:
         """Allocate and return the attributes `[N, 4, 1]`; one listed twice is drawn twice, and the last is shown."""
-        place = str(scene.device)
-        out = torch.zeros(scene.num_worlds, len(self.names), SIZE, dtype=torch.float64, device=scene.device)
+        place = str(binding.device)
+        out = torch.zeros(binding.num_worlds, len(self.names), SIZE, dtype=torch.float64, device=binding.device)
         codes = wp.array([int(Attribute[name.upper()]) for name in self.names], dtype=wp.int32, device=place)
         noise = wp.array(self.noise, dtype=wp.float64, device=place)
-        self._before = [scene.lanes, scene.world]
+        self._before = [binding.lanes, binding.world]
         self._after = [codes, noise, wp.from_torch(out)]
         return {name: out[:, column, :, None] for column, name in enumerate(self.names)}
 

@@ -28,7 +28,7 @@ class Setting:
 
 
 @dataclass(frozen=True)
-class Scene:
+class Binding:
     """The worlds to observe: Warp structs and how many there are."""
 
     setting: Setting
@@ -58,7 +58,7 @@ class ObservationType(ABC):
     def __init__(self, options: dict[str, Any], setting: Setting, agent: int = 0) -> None: ...
 
     @abstractmethod
-    def bind(self, scene: Scene) -> Observation:
+    def bind(self, binding: Binding) -> Observation:
         """Allocate and return the tensors `[N, *shape]` that the kernels will write."""
 
     @abstractmethod

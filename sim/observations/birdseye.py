@@ -7,7 +7,7 @@ import torch
 from gymnasium import spaces
 
 from sim.config import require_known
-from sim.observations.base import ObservationType, Scene, Setting
+from sim.observations.base import Binding, ObservationType, Setting
 from sim.sensors.birdseye import BirdsEye, View, require_room
 from sim.sensors.stack import FrameStack
 
@@ -30,20 +30,20 @@ class BirdsEyeObservation(ObservationType):
         channels, *size = self.view.shape
         self.space = spaces.Box(0, 255, shape=(self.stack * channels, *size), dtype=np.uint8)
 
-    def bind(self, scene: Scene) -> torch.Tensor:
+    def bind(self, binding: Binding) -> torch.Tensor:
         """Allocate and return the pictures `[N, stack * channels, height, width]`."""
-        require_room(self.view, scene.num_worlds * self.stack, scene.device)
-        self._stack = FrameStack(self.view.shape, self.stack, scene.num_worlds, scene.device)
+        require_room(self.view, binding.num_worlds * self.stack, binding.device)
+        self._stack = FrameStack(self.view.shape, self.stack, binding.num_worlds, binding.device)
         self._raster = BirdsEye(
             self.view,
-            scene.setting.network,
-            scene.lanes,
-            scene.world,
-            (scene.num_worlds, scene.world.cars.shape[1]),
-            scene.device,
+            binding.setting.network,
+            binding.lanes,
+            binding.world,
+            (binding.num_worlds, binding.world.cars.shape[1]),
+            binding.device,
             self.agent,
             self._stack.newest,
-            bool(scene.setting.config.get("add_walls", True)),
+            bool(binding.setting.config.get("add_walls", True)),
         )
         return self._stack.tensor
 

@@ -8,7 +8,7 @@ import warp as wp
 from gymnasium import spaces
 
 from sim.config import require_known
-from sim.observations.base import ObservationType, Scene, Setting
+from sim.observations.base import Binding, ObservationType, Setting
 from sim.sensors.camera.cameras import FIELDS, Camera, camera_from, preset
 from sim.sensors.camera.rig import CameraPass, checked_cameras, require_room
 from sim.sensors.looks.domains import domains_named
@@ -82,25 +82,25 @@ class CameraObservation(ObservationType):
         self.shape = (len(self.cameras) * CHANNELS[self.channels], one.height, one.width)
         self.space = spaces.Box(0, 255, shape=(self.stack * self.shape[0], *self.shape[1:]), dtype=np.uint8)
 
-    def bind(self, scene: Scene) -> torch.Tensor:
+    def bind(self, binding: Binding) -> torch.Tensor:
         """Allocate and return the pictures `[N, stack * cameras * channels, height, width]`."""
-        size = (scene.num_worlds, scene.world.cars.shape[1])
-        require_room(size, self.cameras, scene.device)
-        self._stack = FrameStack(self.shape, self.stack, scene.num_worlds, scene.device)
+        size = (binding.num_worlds, binding.world.cars.shape[1])
+        require_room(size, self.cameras, binding.device)
+        self._stack = FrameStack(self.shape, self.stack, binding.num_worlds, binding.device)
         newest = self._stack.newest
         into = {} if self.channels == "depth" else {self.channels: newest}
         if self.channels == "rgb":
             into = {"rgb": newest.unflatten(1, (len(self.cameras), 3))}
         self.rig = CameraPass(
-            scene.setting.network,
-            scene.world,
+            binding.setting.network,
+            binding.world,
             size,
-            scene.device,
+            binding.device,
             self.cameras,
             self.domain,
             self.agent,
             objects=False,
-            walled=bool(scene.setting.config.get("add_walls", True)),
+            walled=bool(binding.setting.config.get("add_walls", True)),
             spoiled=self.channels == "rgb",
             into=into,
         )

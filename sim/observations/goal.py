@@ -11,7 +11,7 @@ import warp as wp
 from gymnasium import spaces
 
 from sim.config import require_known
-from sim.observations.base import ObservationType, Scene, Setting
+from sim.observations.base import Binding, ObservationType, Setting
 from sim.observations.kinematics import DEFAULT_FEATURES, KEYS, Feature, feature_of
 from sim.scenarios.base import is_number
 from sim.scenarios.parking import Parking
@@ -66,16 +66,16 @@ class KinematicsGoal(ObservationType):
             {part: spaces.Box(-np.inf, np.inf, shape=(len(features),), dtype=np.float64) for part in PARTS}
         )
 
-    def bind(self, scene: Scene) -> dict[str, torch.Tensor]:
+    def bind(self, binding: Binding) -> dict[str, torch.Tensor]:
         """Allocate and return the three parts `[N, F]`."""
-        place = str(scene.device)
+        place = str(binding.device)
         out = {
-            part: torch.zeros(scene.num_worlds, len(self.features), dtype=torch.float64, device=scene.device)
+            part: torch.zeros(binding.num_worlds, len(self.features), dtype=torch.float64, device=binding.device)
             for part in PARTS
         }
         features = wp.array(self.features, dtype=wp.int32, device=place)
         scales = wp.array(self.scales, dtype=wp.float64, device=place)
-        self._before = [scene.lanes, scene.world]
+        self._before = [binding.lanes, binding.world]
         self._after = [self.agent, features, scales, *(wp.from_torch(tensor) for tensor in out.values())]
         return out
 

@@ -13,7 +13,7 @@ from gymnasium import spaces
 
 from sim.config import require_known
 from sim.engine.lanes import LineType
-from sim.observations.base import ObservationType, Scene, Setting
+from sim.observations.base import Binding, ObservationType, Setting
 from sim.scenarios.base import is_number, number_pair
 from sim.scenarios.parking import Parking
 from sim.sensors.stack import FrameStack
@@ -113,9 +113,9 @@ class GrayscaleObservation(ObservationType):
         self.agent = agent
         self.space = spaces.Box(0, 255, shape=(self.frames, *self.size), dtype=np.uint8)
 
-    def bind(self, scene: Scene) -> torch.Tensor:
+    def bind(self, binding: Binding) -> torch.Tensor:
         """Allocate and return the stacks `[N, stack, W, H]`."""
-        place, network = str(scene.device), scene.setting.network
+        place, network = str(binding.device), binding.setting.network
         width, height = self.size
         view = View()
         view.scaling = float(self.scaling)
@@ -123,14 +123,14 @@ class GrayscaleObservation(ObservationType):
         view.beside = self.centering[1] * height / self.scaling
         view.line = max(int(STRIPE_WIDTH * self.scaling), 1)
         view.window = int(2 * (height + width) / (STRIPE_SPACING * self.scaling))
-        view.green_egos = int(isinstance(scene.setting.scenario, Parking))
+        view.green_egos = int(isinstance(binding.setting.scenario, Parking))
         view.shades = wp.array(self.shades, dtype=wp.uint8, device=place)
         lanes, stripes = stripe_table(network)
-        self._stack = FrameStack((1, width, height), self.frames, scene.num_worlds, scene.device)
-        self._threads = -(-width // COLUMNS_PER_THREAD) if scene.device.type == "cuda" else 1
+        self._stack = FrameStack((1, width, height), self.frames, binding.num_worlds, binding.device)
+        self._threads = -(-width // COLUMNS_PER_THREAD) if binding.device.type == "cuda" else 1
         self._before = [
-            network.table(wp.float64, scene.device, sweep=False),
-            scene.world,
+            network.table(wp.float64, binding.device, sweep=False),
+            binding.world,
             view,
             wp.array(lanes, dtype=MarkedLane, device=place),
             wp.array(stripes, dtype=wp.vec4d, device=place),

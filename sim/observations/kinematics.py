@@ -17,7 +17,7 @@ from sim.engine import random
 from sim.engine.drivers import lane_distance
 from sim.engine.state import Kind
 from sim.engine.vehicles import LENGTH, MAX_SPEED
-from sim.observations.base import ObservationType, Scene, Setting
+from sim.observations.base import Binding, ObservationType, Setting
 from sim.scenarios.base import number_pair
 
 PERCEPTION_DISTANCE = 5 * MAX_SPEED  # m
@@ -292,24 +292,24 @@ class Kinematics(ObservationType):
         bounds = [ranges.get(name) or (0.0, 0.0) for name in self.features]
         return scaled, [float(low) for low, _ in bounds], [float(high) for _, high in bounds]
 
-    def bind(self, scene: Scene) -> torch.Tensor:
+    def bind(self, binding: Binding) -> torch.Tensor:
         """Allocate and return the table `[N, rows, F]`."""
         options = Options()
         options.rows = self.rows
         options.exit_lane = self.exit_lane
         for name, flag in self.flags.items():
             setattr(options, name, int(bool(flag)))
-        place = str(scene.device)
+        place = str(binding.device)
         scaled, low, high = self.scaling()
         codes = [int(Feature[name.upper()]) for name in self.features]
         options.features = wp.array(codes, dtype=wp.int32, device=place)
         options.scaled = wp.array(scaled, dtype=wp.int32, device=place)
         options.low = wp.array(low, dtype=wp.float64, device=place)
         options.high = wp.array(high, dtype=wp.float64, device=place)
-        near = wp.zeros((scene.num_worlds, self.rows), dtype=wp.int32, device=place)
-        near_gap = wp.zeros((scene.num_worlds, self.rows), dtype=scene.real, device=place)
-        out = torch.zeros(scene.num_worlds, *self.space.shape, dtype=torch.float32, device=scene.device)
-        self._before = [scene.lanes, scene.world, scene.model, options]
+        near = wp.zeros((binding.num_worlds, self.rows), dtype=wp.int32, device=place)
+        near_gap = wp.zeros((binding.num_worlds, self.rows), dtype=binding.real, device=place)
+        out = torch.zeros(binding.num_worlds, *self.space.shape, dtype=torch.float32, device=binding.device)
+        self._before = [binding.lanes, binding.world, binding.model, options]
         self._after = [self.agent, near, near_gap, wp.from_torch(out)]
         return out
 

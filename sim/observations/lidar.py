@@ -15,7 +15,7 @@ from sim.config import require_known
 from sim.engine.elementary import TWO_PI
 from sim.engine.lanes import HALF_PI
 from sim.engine.state import Kind
-from sim.observations.base import ObservationType, Scene, Setting
+from sim.observations.base import Binding, ObservationType, Setting
 from sim.scenarios.base import is_number
 
 
@@ -202,14 +202,14 @@ class LidarObservation(ObservationType):
         self.space = spaces.Box(-high, high, shape=(self.cells, 2), dtype=np.float32)
         self.empty: tuple[float, ...] = (float(high), float(high))
 
-    def bind(self, scene: Scene) -> torch.Tensor:
+    def bind(self, binding: Binding) -> torch.Tensor:
         """Allocate and return the table `[N, cells, 2]`."""
-        place = str(scene.device)
+        place = str(binding.device)
         angles = [index * (2 * np.pi / self.cells) for index in range(self.cells)]
-        beams = wp.array([(np.cos(angle), np.sin(angle)) for angle in angles], dtype=scene.real, device=place)
-        out = torch.zeros(scene.num_worlds, *self.space.shape, dtype=torch.float32, device=scene.device)
+        beams = wp.array([(np.cos(angle), np.sin(angle)) for angle in angles], dtype=binding.real, device=place)
+        out = torch.zeros(binding.num_worlds, *self.space.shape, dtype=torch.float32, device=binding.device)
         options = [wp.float64(self.maximum_range), int(self.normalize)]
-        self._before, self._after = [scene.world], [self.agent, *options, beams, wp.from_torch(out)]
+        self._before, self._after = [binding.world], [self.agent, *options, beams, wp.from_torch(out)]
         return out
 
     def launches(self, mask: Any, reset: bool = False) -> list[tuple[Any, list[Any]]]:

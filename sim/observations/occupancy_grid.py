@@ -15,7 +15,7 @@ from sim.config import require_known
 from sim.engine import lanes as lane
 from sim.engine.lanes import Shape
 from sim.engine.vehicles import MAX_SPEED
-from sim.observations.base import ObservationType, Scene, Setting
+from sim.observations.base import Binding, ObservationType, Setting
 from sim.observations.kinematics import Feature, feature_of
 from sim.scenarios.base import number_pair
 
@@ -249,7 +249,7 @@ class OccupancyGrid(ObservationType):
         if min(self.cells) < 1:
             raise ValueError(f"observation grid_size {size!r} with grid_step {step!r} has no cell")
 
-    def bind(self, scene: Scene) -> torch.Tensor:
+    def bind(self, binding: Binding) -> torch.Tensor:
         """Allocate and return the grids `[N, F, columns, rows]`."""
         grid = Grid()
         grid.aligned, grid.clip = int(self.aligned), int(self.clip)
@@ -257,16 +257,16 @@ class OccupancyGrid(ObservationType):
         (grid.low_x, grid.low_y), (grid.step_x, grid.step_y) = self.low, self.step
         grid.spacing = min(self.step)
         grid.reach = math.hypot(*(max(abs(a), abs(b)) for a, b in zip(self.low, self.high, strict=True)))
-        place = str(scene.device)
+        place = str(binding.device)
         bounds = [self.ranges.get(name, (0.0, 0.0)) for name in _NAMES]
         grid.layers = wp.array(self.layers, dtype=wp.int32, device=place)
         grid.scaled = wp.array([int(name in self.ranges) for name in _NAMES], dtype=wp.int32, device=place)
         grid.low = wp.array([float(low) for low, _ in bounds], dtype=wp.float64, device=place)
         grid.high = wp.array([float(high) for _, high in bounds], dtype=wp.float64, device=place)
         dtype = torch.uint8 if self.space.dtype == np.uint8 else torch.float32
-        out = torch.zeros(scene.num_worlds, *self.space.shape, dtype=dtype, device=scene.device)
-        self._before = [scene.lanes, scene.world, grid]
-        self._after = [self.agent, wp.from_torch(out.view(scene.num_worlds, -1))]
+        out = torch.zeros(binding.num_worlds, *self.space.shape, dtype=dtype, device=binding.device)
+        self._before = [binding.lanes, binding.world, grid]
+        self._after = [self.agent, wp.from_torch(out.view(binding.num_worlds, -1))]
         return out
 
     def launches(self, mask: Any, reset: bool = False) -> list[tuple[Any, list[Any]]]:

@@ -12,7 +12,7 @@ from gymnasium import spaces
 
 from sim.config import require_known
 from sim.engine.vehicles import MAX_SPEED
-from sim.observations.base import Scene, Setting
+from sim.observations.base import Binding, Setting
 from sim.observations.lidar import LidarObservation
 from sim.sensors.classes import Semantic
 from sim.sensors.lidar import LidarSensor, check_lidar
@@ -107,19 +107,18 @@ class Lidar(LidarObservation):
             raise ValueError(f"observation channels is {channels!r}; each may come once")
         self.channels = tuple(channels)
 
-    def bind(self, scene: Scene) -> torch.Tensor:
+    def bind(self, binding: Binding) -> torch.Tensor:
         """Allocate and return the table `[N, beams, channels]`."""
         if self.mode == "highway-env":
-            return super().bind(scene)
-        network = scene.setting.network if scene.setting else None
-        self.sensor = LidarSensor(network, scene, agent=self.agent, **self.options)
-        seen, place = self.sensor.latest, str(scene.device)
-        out = torch.zeros(scene.num_worlds, *self.space.shape, dtype=torch.float32, device=scene.device)
+            return super().bind(binding)
+        self.sensor = LidarSensor(binding, agent=self.agent, **self.options)
+        seen, place = self.sensor.latest, str(binding.device)
+        out = torch.zeros(binding.num_worlds, *self.space.shape, dtype=torch.float32, device=binding.device)
         parts = [wp.from_torch(one) for one in (seen.ranges, seen.intensity, seen.classes, seen.speed)]
         units = {"range": self.maximum_range, "intensity": 1.0, "class": max(Semantic), "speed": FASTEST}
         scales = [1 / units[name] if self.normalize else 1.0 for name in self.channels]
         columns = wp.array([CHANNELS.index(name) for name in self.channels], dtype=wp.int32, device=place)
-        self._threads = self.cells if scene.device.type == "cuda" else 1
+        self._threads = self.cells if binding.device.type == "cuda" else 1
         options = [columns, wp.array(scales, dtype=wp.float32, device=place), int(self.normalize), self._threads]
         self._inputs = [*parts, *options, wp.from_torch(out)]
         return out

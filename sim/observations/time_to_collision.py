@@ -18,7 +18,7 @@ from sim.engine import lanes as lane
 from sim.engine.drivers import speed_index
 from sim.engine.state import Kind
 from sim.engine.vehicles import not_zero
-from sim.observations.base import ObservationType, Scene, Setting
+from sim.observations.base import Binding, ObservationType, Setting
 from sim.scenarios.base import is_number
 
 HORIZON = 10  # s
@@ -186,10 +186,10 @@ class TimeToCollision(ObservationType):
         self.agent = agent
         self.space = spaces.Box(0, 1, shape=(VIEW, VIEW, bins), dtype=np.float32)
 
-    def bind(self, scene: Scene) -> torch.Tensor:
+    def bind(self, binding: Binding) -> torch.Tensor:
         """Allocate and return the output `[N, 3, 3, bins]`."""
-        out = torch.zeros(scene.num_worlds, *self.space.shape, dtype=torch.float32, device=scene.device)
-        self._before = [scene.lanes, scene.world, scene.model]
+        out = torch.zeros(binding.num_worlds, *self.space.shape, dtype=torch.float32, device=binding.device)
+        self._before = [binding.lanes, binding.world, binding.model]
         self._after = [self.agent, wp.float64(self.time_quantization), wp.from_torch(out)]
         return out
 

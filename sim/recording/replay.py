@@ -11,7 +11,7 @@ import torch
 from gymnasium.vector import AutoresetMode
 
 from sim.engine.state_hash import StateHash
-from sim.evaluation.driver import Driver, action_names, prepare
+from sim.evaluation.driver import Driver, action_names, prepare, watchers
 from sim.recording.states import Difference
 from sim.recording.traces import Case, Trace
 from sim.render import Hud
@@ -188,6 +188,8 @@ def replay(trace: Trace, envs: Any, driver: Driver | None = None, plans: bool = 
         simulation, first = simulated(envs, torch.as_tensor(action, device=envs.device)[None], True), count
         while (outcome := next(simulation)) is None:
             count += 1
+            for look in watchers(driver) if plans else ():
+                look()
             _check_states(trace, step, envs, count)
             hud = _hud(trace, envs, step, count / rate, reward, total)
             yield Frame(envs, count / rate, hud, count, observation, decided, (count - first) / rate, plan=plan)

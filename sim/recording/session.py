@@ -9,7 +9,7 @@ from typing import Any
 import numpy as np
 import torch
 
-from sim.evaluation.driver import Driver, idle_action
+from sim.evaluation.driver import Driver, idle_action, watchers
 from sim.recording.replay import (
     Frame,
     Outcomes,
@@ -126,8 +126,13 @@ class Session:
 
     def _simulate(self, actions: torch.Tensor, scores: np.ndarray, each: bool) -> Iterator[None]:
         """Takes a policy step and records it; yields after each frame."""
-        frames = simulated(self.envs, actions, each)
+        watching = watchers(self.driver)
+        frames = simulated(self.envs, actions, each or bool(watching))
         while (outcome := next(frames)) is None:
+            for look in watching:
+                look()
+            if not each:
+                continue
             self._count += 1
             if self.full:
                 self._tape.add(self.envs.world)

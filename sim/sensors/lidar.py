@@ -16,7 +16,6 @@ import warp as wp
 
 from sim.engine.elementary import TWO_PI
 from sim.engine.launch import Program
-from sim.engine.network import Network
 from sim.engine.state import Kind
 from sim.provenance import usable_cores
 from sim.scenarios.base import is_number
@@ -28,7 +27,7 @@ from sim.sensors.noise import Stream
 from sim.world import World
 
 if TYPE_CHECKING:
-    from sim.observations.base import Scene  # which imports the observation that is made of this sensor
+    from sim.observations.base import Binding  # which imports the observation that is made of this sensor
 
 REFLECTIVITY = {
     Semantic.CAR: 0.55,
@@ -249,8 +248,7 @@ class LidarSensor:
     unseen. Noise and drop-out are functions of the episode, its frame and the beam alone.
 
     Args:
-        network: the road, as every sensor is given it; a lidar sees things only.
-        world: the worlds, or the scene of an observation type.
+        world: the worlds, or the binding of an observation type.
         beams: B, at least 1.
         range: how far it sees [m].
         fov: field of view [deg], above 0 and up to 360.
@@ -267,8 +265,7 @@ class LidarSensor:
 
     def __init__(
         self,
-        network: Network | None,
-        world: "World | Scene",
+        world: "World | Binding",
         beams: int = 360,
         range: float = 100.0,
         fov: float = 360.0,

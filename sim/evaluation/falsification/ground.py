@@ -7,6 +7,7 @@ import math
 from collections import OrderedDict
 from collections.abc import Iterator, Sequence
 from dataclasses import dataclass, replace
+from functools import partial
 from typing import Any
 
 import numpy as np
@@ -14,7 +15,7 @@ import torch
 from gymnasium.vector import AutoresetMode
 
 from sim.config import complete
-from sim.evaluation.driver import Driver, prepare
+from sim.evaluation.driver import Driver, prepare, stepped, watchers
 from sim.evaluation.falsification.margin import FEATURES, Contacts, MarginTracker
 from sim.evaluation.falsification.scene import Edit, SceneEditor, removal_mask
 from sim.evaluation.falsification.space import EDITS
@@ -270,14 +271,8 @@ def _until_all_end(envs: Any, driver: Driver, observation: Any, limits: torch.Te
     tracker = MarginTracker(envs, duration)
     step = 0
     while bool(alive.any()) and step < duration * frequency + 1:
-        simulation = envs.frames(driver.act(observation))
-        while True:
-            try:
-                next(simulation)
-            except StopIteration as end:
-                observation, _, terminated, truncated, _ = end.value
-                break
-            tracker.update(alive)
+        outcome = stepped(envs, driver.act(observation), partial(tracker.update, alive), *watchers(driver))
+        observation, _, terminated, truncated, _ = outcome
         step += 1
         seconds[alive] = step / frequency
         alive = alive & ~(terminated.reshape(n, -1).all(1) | truncated) & (step / frequency < limits)

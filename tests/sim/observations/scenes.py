@@ -17,7 +17,7 @@ from highway_env.vehicle.kinematics import Vehicle
 
 from sim.engine.network import Network
 from sim.engine.state import PRECISIONS
-from sim.observations.base import Scene
+from sim.observations.base import Binding
 from sim.world import World
 from tests.sim.engine.twins import network_twin, real_env, world_twin
 
@@ -115,9 +115,9 @@ def our_observations(
     egos[:, agent] = torch.tensor(scenes.egos)
     world = World(world.buffers | {"ego": egos}, precision)
     table = scenes.network.table(PRECISIONS[precision], device)
-    scene = Scene(None, table, world.struct(), None, worlds, device, PRECISIONS[precision])
+    binding = Binding(None, table, world.struct(), None, worlds, device, PRECISIONS[precision])
     ours = observation(options, None, agent)
-    out = ours.bind(scene)
+    out = ours.bind(binding)
     assert tuple(out.shape[1:]) == ours.space.shape
     shown = torch.tensor([True] * worlds if mask is None else mask, device=device)
     for kernel, inputs in ours.launches(wp.from_torch(shown)):

@@ -16,7 +16,7 @@ import sim
 from sim.engine import lanes as our_lanes
 from sim.engine.network import Network
 from sim.engine.state import PRECISIONS
-from sim.observations.base import Scene, Setting
+from sim.observations.base import Binding, Setting
 from sim.observations.grayscale import GrayscaleObservation
 from sim.scenarios import SCENARIOS
 from sim.world import World
@@ -64,7 +64,7 @@ def our_pictures(options, scenes, config, device, env_id="highway-v0", precision
     world = World(world.buffers | {"ego": egos.contiguous()}, precision)
     setting = Setting(config, SCENARIOS[env_id], scenes.network, None, 1)
     ours = GrayscaleObservation({"type": "GrayscaleObservation"} | options, setting)
-    out = ours.bind(Scene(setting, None, world.struct(), None, worlds, device, PRECISIONS[precision]))
+    out = ours.bind(Binding(setting, None, world.struct(), None, worlds, device, PRECISIONS[precision]))
     assert tuple(out.shape[1:]) == ours.space.shape
     shown = wp.from_torch(torch.ones(worlds, dtype=torch.bool, device=device))
     for kernel, inputs, threads in ours.launches(shown, reset=True):

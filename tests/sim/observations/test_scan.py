@@ -72,7 +72,7 @@ def test_every_id_and_autoreset(env_id, device):
     several = complete(env_id, None)["observation"]["type"] == "MultiAgentObservation"
     config = {"observation": {"type": "MultiAgentObservation", "observation_config": lidar} if several else lidar}
     envs = sim.make_vec(env_id, 2, device=device, config=config)
-    sensor = LidarSensor(envs.network, envs.world, beams=24, range=80.0)
+    sensor = LidarSensor(envs.world, beams=24, range=80.0)
     observation, _ = envs.reset(seed=3)
     envs.action_space.seed(0)
     for _ in range(3):
@@ -96,7 +96,7 @@ def test_agents_see_from_their_own_places(device):
     observation, _ = envs.reset(seed=0)
     assert len(observation) == 2
     for agent in (0, 1):
-        expected = LidarSensor(envs.network, envs.world, beams=36, range=60.0, agent=agent).scan()
+        expected = LidarSensor(envs.world, beams=36, range=60.0, agent=agent).scan()
         assert torch.equal(observation[agent][..., 0], expected.ranges)
     assert not torch.equal(observation[0], observation[1])
 

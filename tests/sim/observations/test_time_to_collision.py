@@ -14,7 +14,7 @@ from highway_env.vehicle.controller import ControlledVehicle, MDPVehicle
 
 from sim.actions import DiscreteAction, DiscreteMetaAction
 from sim.engine.state import PRECISIONS
-from sim.observations.base import Scene, Setting
+from sim.observations.base import Binding, Setting
 from sim.observations.time_to_collision import TimeToCollision, is_connected_road
 from sim.world import World
 from tests.sim.engine.twins import model_twin, network_twin, real_env, real_network, world_twin
@@ -80,9 +80,9 @@ def ours(roads, network, egos, speeds, agent, horizon, frequency, device, precis
     model = model_twin(network, device, 1 / 15, precision)
     model.target_speeds = wp.array(speeds, dtype=real, device=str(device))
     setting = Setting({"policy_frequency": frequency}, None, network, DiscreteMetaAction(MDP), len(egos[0]))
-    scene = Scene(setting, network.table(real, device), world.struct(), model, len(roads), device, real)
+    binding = Binding(setting, network.table(real, device), world.struct(), model, len(roads), device, real)
     observation = TimeToCollision({"type": "TimeToCollision", "horizon": horizon}, setting, agent)
-    out = observation.bind(scene)
+    out = observation.bind(binding)
     mask = wp.from_torch(torch.ones(len(roads), dtype=torch.bool, device=device))
     for kernel, inputs in observation.launches(mask):
         wp.launch(kernel, dim=len(roads), inputs=[*inputs, 0], device=str(device))

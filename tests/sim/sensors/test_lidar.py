@@ -14,7 +14,7 @@ from tests.sim.sensors.things import random_scenes, thing, world_of
 
 def scanned(scenes, device="cpu", precision="float32", world=None, **options):
     world = world_of(scenes, precision, device) if world is None else world
-    return LidarSensor(None, world, **options).scan().clone()
+    return LidarSensor(world, **options).scan().clone()
 
 
 def wall(x, y, heading=0.0, length=40.0, width=0.5):
@@ -152,7 +152,7 @@ def test_noise_has_its_deviation_changes_with_the_frame_and_knows_no_batch(devic
 
     def noise(steps=0, episodes=range(count), sd=0.2):
         world = world_of([ALL_HIT] * len(episodes), device=device, episodes=list(episodes), steps=steps)
-        return LidarSensor(None, world, noise=sd, **options).scan().ranges.double() - clean
+        return LidarSensor(world, noise=sd, **options).scan().ranges.double() - clean
 
     first, second = noise(), noise(steps=1)
     size = first.numel()
@@ -188,7 +188,7 @@ def test_drop_out_loses_its_share_of_the_beams_and_a_greater_one_loses_more(devi
 
 def driven(seeds, threads=1, steps=3, device="cpu", **options):
     envs = sim.make_vec("intersection-v0", len(seeds), threads=threads, device=device)
-    sensor = LidarSensor(envs.network, envs.world, noise=0.1, drop_out=0.2, threads=threads, **options)
+    sensor = LidarSensor(envs.world, noise=0.1, drop_out=0.2, threads=threads, **options)
     envs.reset(seed=list(seeds))
     for _ in range(steps):
         envs.step(torch.ones(len(seeds), dtype=torch.int64, device=device))
@@ -217,7 +217,7 @@ def test_several_threads_a_world_as_on_cuda(monkeypatch, device):
 def test_only_the_worlds_of_a_mask_are_scanned_and_each_agent_from_its_own_place(device):
     scene = [thing(0.0, 0.0), thing(50.0, 0.0, math.pi), wall(25.0, 0.0, math.pi / 2)]
     world = world_of([scene, scene], device=device, egos=2)
-    first, second = (LidarSensor(None, world, beams=1, fov=10, agent=agent) for agent in (0, 1))
+    first, second = (LidarSensor(world, beams=1, fov=10, agent=agent) for agent in (0, 1))
     found = first.scan([True, False])
     assert found.ranges[:, 0].tolist() == [24.75, 0.0]
     world.x[:, 1] += 5
@@ -238,9 +238,9 @@ def test_classes_are_those_of_the_bodies_in_the_pictures(device):
 
 def test_beams_on_the_grid_of_the_field_of_view():
     world = world_of([ALL_HIT])
-    ahead = LidarSensor(None, world, beams=5, fov=90, yaw=10).angles
+    ahead = LidarSensor(world, beams=5, fov=90, yaw=10).angles
     assert np.degrees(ahead) == pytest.approx([-35, -12.5, 10, 32.5, 55])
-    round_about = LidarSensor(None, world, beams=4).angles
+    round_about = LidarSensor(world, beams=4).angles
     assert np.degrees(round_about) == pytest.approx([-180, -90, 0, 90])
 
 
@@ -262,9 +262,9 @@ def test_beams_on_the_grid_of_the_field_of_view():
 )
 def test_unusable_options(options, message):
     with pytest.raises(ValueError, match=message):
-        LidarSensor(None, world_of([ALL_HIT]), **options)
+        LidarSensor(world_of([ALL_HIT]), **options)
 
 
 def test_more_beams_than_memory():
     with pytest.raises(MemoryError, match=r"1 worlds with 1000000000000 beams need 15,000\.0 GB on cpu"):
-        LidarSensor(None, world_of([ALL_HIT]), beams=10**12)
+        LidarSensor(world_of([ALL_HIT]), beams=10**12)

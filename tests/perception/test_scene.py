@@ -1,0 +1,179 @@
+"""From pictures' labels to a scene: where things are, who they are, how fast; worlds do not know of each other."""
+
+import math
+
+import pytest
+import torch
+from gymnasium.vector import AutoresetMode
+
+import sim
+from agents.stack import StackDriver, StackSettings
+from perception.scene import SceneSettings
+from sim.evaluation.driver import ConstantDriver, DriverSpec, stepped, watchers
+from sim.lane_directions import LaneDirections
+from sim.scene import SceneFeatures, scene_from_world
+from sim.world import Kind
+
+IDLE = DriverSpec("constant:IDLE", ConstantDriver, ("IDLE",))
+REACH = 45.0
+"""Within which cameras of 320 x 192 pixels see cars of six pixels and more [m]."""
+
+
+def stack(seeds, settings=None, env_id="highway-fast-v0", precision="float64", how=None, **options):
+    """Environments after a reset, and a stack that sits in them."""
+    envs = sim.make_vec(env_id, len(seeds), precision=precision, autoreset_mode=AutoresetMode.DISABLED)
+    driver = StackDriver(IDLE, settings or StackSettings(**options), how)
+    driver.prepare(envs, seeds)
+    observation, _ = envs.reset(seed=list(seeds))
+    driver.reset(torch.ones(len(seeds), dtype=torch.bool))
+    return envs, driver, observation
+
+
+def drive(envs, driver, steps):
+    """Policy steps straight on; the driver looks as it would in an evaluation."""
+    for _ in range(steps):
+        stepped(envs, driver.act(None), *watchers(driver))
+
+
+def pairs(envs, scene, reach=REACH):
+    """Of each thing of the scene within reach, the nearest true one: offsets along x and y, velocity errors, rows."""
+    truth = scene_from_world(envs, 64)
+    far = torch.hypot(
+        scene.tracked.x[..., None] - truth.tracked.x[:, None], scene.tracked.y[..., None] - truth.tracked.y[:, None]
+    )
+    far = torch.where(truth.valid[:, None], far, torch.inf)
+    index = far.argmin(-1)
+    near = torch.hypot(scene.tracked.x - scene.ego.x[:, None], scene.tracked.y - scene.ego.y[:, None]) < reach
+    world, row = (scene.valid & near).nonzero(as_tuple=True)
+
+    def error(name):
+        true = getattr(truth.tracked, name).gather(1, index)
+        return (getattr(scene.tracked, name) - true)[world, row]
+
+    return {name: error(name) for name in ("x", "y", "vx", "vy", "heading")}, world, row
+
+
+def test_cameras_see_what_is_there():
+    """With true boxes: nothing invented, little missed within reach, and errors that the covariance expects."""
+    envs, driver, _ = stack(range(8), rate=5)
+    drive(envs, driver, 4)
+    scene = driver.scene()
+    error, world, row = pairs(envs, scene)
+    assert len(row) > 12
+    assert float((torch.hypot(error["x"], error["y"]) < 3.0).double().mean()) >= 0.85
+    assert float(error["y"].abs().median()) < 0.2 and float(error["x"].abs().median()) < 0.8
+    assert float(error["vx"].abs().median()) < 1.0 and float(error["vy"].abs().median()) < 0.4
+    covariance = scene.covariance[world, row]
+    state = torch.stack([error["x"], error["y"]], -1)
+    far = (state * torch.linalg.solve(covariance[:, :2, :2], state)).sum(-1)
+    assert float(far.median()) < 2.0 and float((far > 13.8).double().mean()) < 0.15
+    # A thing is missed if it is hidden behind others; of those that are near, nobody may be.
+    truth = scene_from_world(envs, 64, reach=20.0)
+    found = torch.cdist(
+        torch.stack([truth.tracked.x, truth.tracked.y], -1), torch.stack([scene.tracked.x, scene.tracked.y], -1)
+    )
+    found = torch.where(scene.valid[:, None], found, torch.inf).amin(-1)
+    assert float((found[truth.valid] < 3.0).double().mean()) >= 0.85
+
+
+def test_true_boxes_and_tracks_give_the_true_features():
+    """Oracle boxes, places, numbers and velocities, put together by the real pipeline: the features of the world."""
+    envs, driver, _ = stack(range(6), StackSettings(tracker="oracle"))
+    drive(envs, driver, 3)
+    features = SceneFeatures(envs, 32)
+    perceived, true = (features(scene).clone() for scene in (driver.scene(), scene_from_world(envs, 32, reach=REACH)))
+    # Rows are the ego and the nearest four: presence, x, y in hundreds of metres or four lanes, vx, vy in 80 m/s.
+    same = (perceived[:, :, 0] == 1) & (true[:, :, 0] == 1) & ((perceived - true)[:, :, 1:3].abs() < 0.03).all(-1)
+    assert torch.equal(perceived[:, 0], true[:, 0])
+    assert int(same[:, 1:3].sum()) >= 10  # of twelve
+    torch.testing.assert_close(perceived[same][:, 3:], true[same][:, 3:], rtol=0, atol=1e-6)
+
+
+def test_perfect_is_the_world():
+    """All three oracles: the very features that a driver without a stack gets."""
+    settings = StackSettings(detector="oracle", fusion="oracle", tracker="oracle", things=64)
+    _, driver, observation = stack(range(3), settings)
+    assert driver.sees == "scene" and StackDriver(IDLE, StackSettings()).sees == "frames"
+    torch.testing.assert_close(driver.features(driver.scene()), observation, rtol=0, atol=1e-6)
+
+
+def test_a_world_does_not_depend_on_the_others():
+    """Bit for bit: alone and among others, seeds in another order."""
+
+    def seen(seeds):
+        envs, driver, _ = stack(seeds, rate=1, lidar=True)
+        drive(envs, driver, 2)
+        return driver.scene()
+
+    together, alone = seen([5, 9, 2]), seen([2])
+    for name in ("valid", "still", "number", "age", "covariance"):
+        assert torch.equal(getattr(together, name)[2], getattr(alone, name)[0])
+    for name in ("x", "y", "vx", "vy", "heading", "length"):
+        assert torch.equal(getattr(together.tracked, name)[2], getattr(alone.tracked, name)[0])
+    assert int(alone.valid.sum()) > 1
+
+
+def test_a_reset_forgets():
+    envs, driver, _ = stack(range(2), rate=1)
+    drive(envs, driver, 3)
+    before = driver.scene()
+    assert int(before.age.max()) == 4
+    envs.reset(seed=[7, 8], options={"reset_mask": torch.tensor([True, False])})
+    driver.reset(torch.tensor([True, False]))
+    scene = driver.scene()
+    assert int(scene.age[0].max()) == 1 and bool(scene.valid[0].any())
+    assert torch.equal(scene.number[1], before.number[1]) and torch.equal(scene.tracked.x[1], before.tracked.x[1])
+    # New things are as fast as traffic until they have been seen to be otherwise.
+    assert float(scene.ego.vx[0]) > 22
+    torch.testing.assert_close(scene.tracked.vx[0], 22.0 * scene.valid[0].double(), rtol=0, atol=1e-6)
+
+
+def test_what_stands_still_is_known_as_such():
+    """The obstacle at the end of merge-v0's ramp, put where cameras see it."""
+    envs, driver, _ = stack([0, 1], env_id="merge-v0", rate=1)
+    world = envs.world
+    obstacle = world.kind == int(Kind.OBSTACLE)
+    ego = world.ego[:, 0].long()
+    for name, offset in (("x", 18.0), ("y", 9.0)):
+        place = getattr(world, name)
+        place[obstacle] = place[torch.arange(2), ego] + offset
+    scene = driver.scene()
+    assert scene.still.sum(1).tolist() == [1, 1]
+    off = torch.hypot(scene.tracked.x - world.x[obstacle][:, None], scene.tracked.y - world.y[obstacle][:, None])
+    assert float(off[scene.still].max()) < 1.0
+    assert not scene.tracked.vx[scene.still].any()
+    assert scene.tracked.length[scene.still].tolist() == [2.0, 2.0]
+
+
+def test_a_new_thing_needs_evidence():
+    """What nobody saw at the first look counts once its scores, 1 each for true boxes, sum up: here at the second."""
+    envs, driver, _ = stack(range(4), rate=1, how=SceneSettings(evidence=1.5))
+    drive(envs, driver, 3)
+    tracks, scene = driver.perception.tracks(), driver.scene()
+    counted = set(scene.number[scene.valid].tolist())
+    new = tracks.valid & (tracks.age == 1)
+    assert bool(new.any())
+    for world in range(4):
+        numbers = set(scene.number[world][scene.valid[world]].tolist())
+        assert not numbers & set(tracks.number[world][new[world]].tolist())
+    assert counted
+
+
+def test_lanes_run_where_the_cars_head():
+    envs = sim.make_vec("racetrack-oval-v0", num_envs=2, precision="float64")
+    envs.reset(seed=0)
+    ego = envs.world.ego[:, :1].long()
+    x, y, heading = (getattr(envs.world, name).gather(1, ego) for name in ("x", "y", "heading"))
+    lanes = LaneDirections(envs, 4)
+    found, offset = lanes(torch.stack([x, y], -1))
+    off = torch.remainder(found - heading + math.pi / 2, math.pi) - math.pi / 2
+    assert float(off.abs().max()) < 0.1 and float(offset.abs().max()) < 1.0
+    with pytest.raises(ValueError, match="made for 4"):
+        lanes(torch.zeros(2, 5, 2))
+
+
+def test_bad_settings_are_refused():
+    with pytest.raises(ValueError, match="from 1 to 128"):
+        SceneSettings(things=0)
+    with pytest.raises(ValueError, match="least_score"):
+        SceneSettings(least_score=1.5)
