@@ -6,10 +6,12 @@ import pytest
 import torch
 from PIL import Image
 
+from perception.classification.datasets import DataSet, Labelled
 from perception.classification.networks import NetworkConfig, build, facts_of
 from perception.model_folder import ModelFacts, save_model
 from perception.trust import classifier_trust, detector_trials, detector_trust
 from perception.trust.robustness import corrupted_precision
+from scripts import trust
 from scripts.trust import Arguments, main
 from sim.sensors.looks.domains import HELD_OUT
 from tests.perception.trust.small_detector import rectangles, small_detector
@@ -18,8 +20,11 @@ SMALL = {"pictures": 6, "attacked": 4, "explained": 3, "epsilons": (8.0,), "step
 
 
 @pytest.fixture
-def digits(tmp_path):
+def digits(tmp_path, monkeypatch):
+    """Two untrained classifiers and made pictures: the package with the digits is no dependency."""
     torch.manual_seed(0)
+    few = Labelled(torch.randint(0, 256, (20, 1, 28, 28), dtype=torch.uint8), torch.arange(20) % 10)
+    monkeypatch.setattr(trust, "load_data", lambda name: DataSet(name, tuple("0123456789"), few, few))
     config = NetworkConfig("plain", tuple("0123456789"), 1, 28, 28)
     for name in ("one", "other"):
         classifier = build(config)

@@ -75,7 +75,7 @@ def test_controls_hold_on_a_trained_detector(attacked):
     target, images = attacked
     report = attack_report(target, images, AttackSettings((8 / 255, 24 / 255), steps=8))
     assert report.clean > 0.9
-    assert report.rows[-1].noise > 0.8 > 0.4 > report.rows[-1].pgd
+    assert report.rows[-1].noise > 0.8 > 0.6 > report.rows[-1].pgd
     assert all(report.controls.values()), report.controls
 
 
