@@ -18,7 +18,7 @@ import numpy as np
 import torch
 from torch import Tensor
 
-from perception.cameras import HEIGHT, SURROUND, WIDTH
+from perception.cameras import HEIGHT, RIG, WIDTH
 from perception.detection.detector import RUNTIMES, load_detector
 from perception.detection.learning import CLASSES
 from perception.fusion import Boxes, Sweep
@@ -46,7 +46,7 @@ class StackSettings:
     Attributes:
         detector: a model folder, or "oracle". fusion: "cameras" or "oracle". tracker: "ground" or "oracle".
         runtime: of the detector: "torch", "onnx" or "onnx-int8".
-        cameras: names of those used, with "+" between them, or "all"; see `perception.cameras.SURROUND`.
+        cameras: names of those used, with "+" between them, or "all"; see `perception.cameras.RIG`.
         domain: what the pictures look like: the name of a domain or of a mixture of them.
         rate: looks a second [Hz]; the last simulation frame before a decision is always looked at.
         lidar: is there one (720 beams, 100 m, 5 cm of noise).
@@ -67,7 +67,7 @@ class StackSettings:
     things: int = 32
 
     def __post_init__(self) -> None:
-        names = [camera.name for camera in SURROUND]
+        names = [camera.name for camera in RIG]
         choices = {
             "fusion": ("cameras", ORACLE),
             "tracker": ("ground", ORACLE),
@@ -189,8 +189,8 @@ class StackDriver:
     def _mount(self, envs: Any) -> None:
         """Sensors and what follows them."""
         settings = self.settings
-        names = [one.name for one in SURROUND] if settings.cameras == "all" else settings.cameras.split("+")
-        cameras = [one for one in SURROUND if one.name in names]
+        names = [one.name for one in RIG] if settings.cameras == "all" else settings.cameras.split("+")
+        cameras = [one for one in RIG if one.name in names]
         self._scale = ORACLE_SCALE if self._detector is None else 1
         small = [replace(one, width=WIDTH // self._scale, height=HEIGHT // self._scale) for one in cameras]
         labelled = ORACLE in (settings.detector, settings.fusion, settings.tracker)

@@ -66,7 +66,7 @@ def test_cameras_see_what_is_there():
     covariance = scene.covariance[world, row]
     state = torch.stack([error["x"], error["y"]], -1)
     far = (state * torch.linalg.solve(covariance[:, :2, :2], state)).sum(-1)
-    assert float(far.median()) < 2.0 and float((far > 13.8).double().mean()) < 0.15
+    assert float(far.median()) < 2.0 and float((far > 13.8).double().mean()) < 0.2
     # A thing is missed if it is hidden behind others; of those that are near, nobody may be.
     truth = scene_from_world(envs, 64, reach=20.0)
     found = torch.cdist(
@@ -147,7 +147,9 @@ def test_what_stands_still_is_known_as_such():
 
 def test_a_new_thing_needs_evidence():
     """What nobody saw at the first look counts once its scores, 1 each for true boxes, sum up: here at the second."""
-    envs, driver, _ = stack(range(4), rate=1, how=SceneSettings(evidence=1.5))
+    # Without the camera that sees far: nothing new comes into its view so soon.
+    near = "front+left+right+rear"
+    envs, driver, _ = stack(range(4), rate=1, cameras=near, how=SceneSettings(evidence=1.5))
     drive(envs, driver, 3)
     tracks, scene = driver.perception.tracks(), driver.scene()
     counted = set(scene.number[scene.valid].tolist())

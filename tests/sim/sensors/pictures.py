@@ -32,6 +32,7 @@ def drawn_looks(domain, episodes, threads=1, **options):
     world = named_worlds(episodes)
     sampler = LookSampler(domain, world.struct(), len(episodes), **options)
     run(sampler.launches(everywhere(len(episodes))), len(episodes), threads)
+    sampler.world = world  # a struct does not keep the memory of its world, and some tests draw again
     return sampler
 
 
