@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import math
 from collections.abc import Iterator, Sequence
 from dataclasses import dataclass
 
@@ -89,8 +88,3 @@ def _corners(part: Part) -> Iterator[tuple[float, float, float]]:
         for end in (part.rear + part.lean_rear * up, part.front - part.lean_front * up):
             for side in (-1.0, 1.0):
                 yield end, side * (part.half - part.lean_side * up), height
-
-
-def wrapped(angle: Tensor) -> Tensor:
-    """Return the same angle in [-pi, pi) [rad]."""
-    return torch.remainder(angle + math.pi, 2 * math.pi) - math.pi

@@ -13,9 +13,10 @@ from dataclasses import dataclass, fields
 import torch
 from torch import Tensor
 
-from perception.bodies import wrapped
 from perception.detection.postprocess import Detections
-from perception.tracking.association import assign
+from perception.small_matrices import inverse, product
+from perception.tracking.association import assign, overlaps
+from sim.evaluation.metrics.signals import wrapped
 from sim.sensors.lidar import Scan
 
 GATE = 13.8
@@ -64,22 +65,12 @@ class Boxes:
 
 def _outdone(boxes: Tensor, scores: Tensor) -> Tensor:
     """Bool [P, M]: does a box with a higher score, or the same and an earlier row, show the same thing."""
-    shared = overlap(boxes, boxes)
+    shared = overlaps(boxes, boxes)
     order = torch.arange(scores.shape[1], device=scores.device)
     better = (scores[:, None] > scores[:, :, None]) | (
         (scores[:, None] == scores[:, :, None]) & (order[None, None] < order[None, :, None])
     )
     return ((shared > SAME_BOX) & better).any(2)
-
-
-def overlap(first: Tensor, second: Tensor) -> Tensor:
-    """Return the overlap (IoU) [..., A, B] of boxes [..., A, 4] and [..., B, 4]; 0 for empty ones."""
-    low = torch.maximum(first[..., :, None, :2], second[..., None, :, :2])
-    high = torch.minimum(first[..., :, None, 2:], second[..., None, :, 2:])
-    shared = (high - low).clamp(min=0).prod(-1)
-    areas = [(one[..., 2:] - one[..., :2]).prod(-1) for one in (first, second)]
-    union = areas[0][..., :, None] + areas[1][..., None, :] - shared
-    return torch.where(union > 0, shared / union.clamp(min=1e-9), 0.0)
 
 
 @dataclass(frozen=True)
@@ -162,26 +153,15 @@ def _averaged(total: Measurements, more: Measurements, partner: Tensor) -> Measu
 def average(place: Tensor, covariance: Tensor, other: Tensor, others: Tensor, both: Tensor) -> tuple[Tensor, Tensor]:
     """Return the mean of two places [..., 2] weighted by their covariances [..., 2, 2], and its own, where `both`."""
     sure = inverse(covariance + others)
-    gain = _times(covariance, sure)
-    mean = place + _times(gain, (other - place)[..., None])[..., 0]
-    left = covariance - _times(gain, covariance)
+    gain = product(covariance, sure)
+    mean = place + product(gain, (other - place)[..., None])[..., 0]
+    left = covariance - product(gain, covariance)
     return torch.where(both[..., None], mean, place), torch.where(both[..., None, None], left, covariance)
 
 
 def mahalanobis(difference: Tensor, covariance: Tensor) -> Tensor:
     """Return the squared Mahalanobis length [...] of differences [..., 2]."""
-    return (difference * _times(inverse(covariance), difference[..., None])[..., 0]).sum(-1)
-
-
-def inverse(matrix: Tensor) -> Tensor:
-    """Return the inverse of symmetric 2 x 2 matrices [..., 2, 2]; written out so that no batch changes it."""
-    a, b, d = matrix[..., 0, 0], matrix[..., 0, 1], matrix[..., 1, 1]
-    rows = torch.stack([torch.stack([d, -b], -1), torch.stack([-b, a], -1)], -2)
-    return rows / (a * d - b * b)[..., None, None]
-
-
-def _times(first: Tensor, second: Tensor) -> Tensor:
-    return (first[..., :, :, None] * second[..., None, :, :]).sum(-2)
+    return (difference * product(inverse(covariance), difference[..., None])[..., 0]).sum(-1)
 
 
 @dataclass(frozen=True)
@@ -226,13 +206,13 @@ def with_lidar(found: Measurements, heading: Tensor, footprint: Tensor, sweep: S
     )
     middle = sweep.scan.ranges.to(half.dtype)[:, None] + half  # [N, M, B]
     along = torch.stack([bearing.cos(), bearing.sin()], -1)
-    spread = (along * _times(found.covariance, along[..., None])[..., 0]).sum(-1)
+    spread = (along * product(found.covariance, along[..., None])[..., 0]).sum(-1)
     possible = (middle - reach[..., None]).abs() <= LIDAR_GATE * (spread.sqrt() + LIDAR_ERROR)[..., None]
     usable = asked & possible & (sweep.scan.ranges < sweep.range)[:, None] & found.there[..., None]
     measured = torch.where(usable, middle, torch.nan).nanmedian(-1).values
     seen = usable.any(-1)
-    gain = _times(found.covariance, along[..., None])[..., 0] / (spread + LIDAR_ERROR**2)[..., None]
+    gain = product(found.covariance, along[..., None])[..., 0] / (spread + LIDAR_ERROR**2)[..., None]
     place = found.place + gain * torch.where(seen, measured - reach, 0.0)[..., None]
-    lost = gain[..., :, None] * _times(found.covariance, along[..., None])[..., None, :, 0]
+    lost = gain[..., :, None] * product(found.covariance, along[..., None])[..., None, :, 0]
     covariance = found.covariance - torch.where(seen[..., None, None], lost, 0.0)
     return Measurements(**(vars(found) | {"place": place, "covariance": covariance}))

@@ -8,7 +8,8 @@ import torch
 from torch import Tensor
 
 from perception.detection.learning import CLASSES, LEAST_HEIGHT, LEAST_VISIBLE
-from perception.fusion import Boxes, Measurements, overlap
+from perception.fusion import Boxes, Measurements
+from perception.tracking.association import overlaps
 from perception.tracking.ground_tracks import GroundTracksNow
 from sim.sensors.camera.frames import Frames
 from sim.sensors.classes import Semantic
@@ -45,7 +46,7 @@ def _boxes(frames: Frames, size: tuple[int, int]) -> Tensor:
 def identified(found: Boxes, frames: Frames, size: tuple[int, int]) -> Boxes:
     """Return the boxes with the numbers of the things that they show best, -1 where they show none."""
     objects = frames.objects
-    shared = overlap(found.boxes, _boxes(frames, size))
+    shared = overlaps(found.boxes, _boxes(frames, size))
     shared = torch.where(objects.present[:, :, None], shared, 0.0)
     best, slot = shared.max(-1)
     number = objects.number.long().gather(2, slot)

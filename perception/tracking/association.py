@@ -11,13 +11,13 @@ ANCHORS = 4
 
 
 def overlaps(first: Tensor, second: Tensor) -> Tensor:
-    """Return the IoU [B, T, D] of boxes x0, y0, x1, y1 [B, T, 4] and [B, D, 4]; 0 where both are empty."""
-    low = torch.maximum(first[:, :, None, :2], second[:, None, :, :2])
-    high = torch.minimum(first[:, :, None, 2:], second[:, None, :, 2:])
+    """Return the IoU [..., T, D] of boxes x0, y0, x1, y1 [..., T, 4] and [..., D, 4]; 0 where both are empty."""
+    low = torch.maximum(first[..., :, None, :2], second[..., None, :, :2])
+    high = torch.minimum(first[..., :, None, 2:], second[..., None, :, 2:])
     sides = (high - low).clamp(min=0)
     shared = sides[..., 0] * sides[..., 1]
     one, other = (((b[..., 2] - b[..., 0]) * (b[..., 3] - b[..., 1])) for b in (first, second))
-    union = one[:, :, None] + other[:, None] - shared
+    union = one[..., :, None] + other[..., None, :] - shared
     return torch.where(union > 0, shared / union.clamp(min=torch.finfo(union.dtype).tiny), 0.0)
 
 

@@ -13,6 +13,7 @@ from dataclasses import dataclass, fields
 import torch
 from torch import Tensor
 
+from perception.small_matrices import inverse, product
 from perception.tracking.association import assign
 
 
@@ -182,7 +183,7 @@ class GroundTracks:
             shake[..., axis, axis + 2] = shake[..., axis + 2, axis] = density * dt**2 / 2
             shake[..., axis + 2, axis + 2] = density * dt
         self._state = torch.cat([self._state[..., :2] + dt[..., None] * self._state[..., 2:], self._state[..., 2:]], -1)
-        self._covariance = _product(_product(move, self._covariance), move.transpose(-1, -2)) + shake
+        self._covariance = product(product(move, self._covariance), move.transpose(-1, -2)) + shake
         self._unseen = self._unseen + dt
 
     def _by_number(self, there: Tensor, number: Tensor) -> Tensor:
@@ -192,8 +193,8 @@ class GroundTracks:
 
     def _by_distance(self, place: Tensor, covariance: Tensor, there: Tensor) -> Tensor:
         error = place[:, None] - self._state[:, :, None, :2]  # [N, K, M, 2]
-        inverse = _inverse(self._covariance[:, :, None, :2, :2] + covariance[:, None])
-        far = _product(_product(error[..., None, :], inverse), error[..., None])[..., 0, 0]
+        sure = inverse(self._covariance[:, :, None, :2, :2] + covariance[:, None])
+        far = product(product(error[..., None, :], sure), error[..., None])[..., 0, 0]
         gate = self.settings.gate
         allowed = self._valid[:, :, None] & there[:, None] & (far <= gate)
         return assign(2 * gate - far, allowed)
@@ -204,10 +205,10 @@ class GroundTracks:
             measured = place.gather(1, index[..., None].expand(*index.shape, 2))
             noise = covariance.gather(1, index[..., None, None].expand(*index.shape, 2, 2))
             noise = torch.where(seen[..., None, None], noise, torch.eye(2, dtype=noise.dtype, device=noise.device))
-            inverse = _inverse(self._covariance[..., :2, :2] + noise)
-            gain = _product(self._covariance[..., :2], inverse)  # [N, K, 4, 2]
-            state = self._state + _product(gain, (measured - self._state[..., :2])[..., None])[..., 0]
-            better = self._covariance - _product(gain, self._covariance[..., :2, :])
+            sure = inverse(self._covariance[..., :2, :2] + noise)
+            gain = product(self._covariance[..., :2], sure)  # [N, K, 4, 2]
+            state = self._state + product(gain, (measured - self._state[..., :2])[..., None])[..., 0]
+            better = self._covariance - product(gain, self._covariance[..., :2, :])
             better = (better + better.transpose(-1, -2)) / 2
             self._state = torch.where(seen[..., None], state, self._state)
             self._covariance = torch.where(seen[..., None, None], better, self._covariance)
@@ -259,16 +260,3 @@ def _first(mask: Tensor) -> Tensor:
     if not mask.shape[-1]:
         return torch.full(mask.shape[:-1], -1, dtype=torch.int64, device=mask.device)
     return torch.where(mask.any(-1), mask.int().argmax(-1), -1)
-
-
-def _product(first: Tensor, second: Tensor) -> Tensor:
-    """Matrix product, term by term: a library's would add in another order in another batch."""
-    terms = (first[..., k, None] * second[..., k, None, :] for k in range(second.shape[-2]))
-    return sum(terms, start=torch.zeros((), dtype=first.dtype, device=first.device))
-
-
-def _inverse(matrix: Tensor) -> Tensor:
-    """Inverse of symmetric 2 x 2 matrices, written out for the same reason."""
-    a, b, d = matrix[..., 0, 0], matrix[..., 0, 1], matrix[..., 1, 1]
-    rows = torch.stack([torch.stack([d, -b], -1), torch.stack([-b, a], -1)], -2)
-    return rows / (a * d - b * b)[..., None, None]
