@@ -14,7 +14,7 @@ import torch
 from torch import Tensor, nn
 from torch.nn import functional
 
-from perception.blocks import Conv, Residual
+from perception.blocks import Conv, Encoder
 
 STRIDES = (8, 16, 32)
 PRIOR = 0.01
@@ -50,18 +50,13 @@ class OneStageConfig:
             raise ValueError("channels needs five numbers (strides 2 to 32) and blocks four (strides 4 to 32)")
 
 
-class OneStage(nn.Module):
+class OneStage(Encoder):
     """The network; `forward` gives logits, `detect` boxes and scores."""
 
     def __init__(self, config: OneStageConfig):
-        super().__init__()
+        super().__init__(config.channels, config.blocks)
         self.config = config
         channels = config.channels
-        self.stem = Conv(3, channels[0], stride=2)
-        self.stages = nn.ModuleList(
-            nn.Sequential(Conv(before, after, stride=2), *(Residual(after) for _ in range(count)))
-            for before, after, count in zip(channels, channels[1:], config.blocks, strict=False)
-        )
         self.laterals = nn.ModuleList(Conv(count, config.neck, 1) for count in channels[2:])
         self.smooth = nn.ModuleList(Conv(config.neck, config.neck) for _ in STRIDES[:-1])
         self.head = nn.Sequential(Conv(config.neck, config.neck), Conv(config.neck, config.neck))
@@ -80,12 +75,8 @@ class OneStage(nn.Module):
 
         A counts the cells of all grids, the finest first, each row by row.
         """
-        features = self.stem(images.float() / 255.0 - 0.5)
-        levels = []
-        for stage in self.stages:
-            features = stage(features)
-            levels.append(features)
-        tops = [lateral(level) for lateral, level in zip(self.laterals, levels[1:], strict=True)]
+        levels = self.levels(images)[2:]
+        tops = [lateral(level) for lateral, level in zip(self.laterals, levels, strict=True)]
         for finer in (1, 0):
             larger = functional.interpolate(tops[finer + 1], scale_factor=2.0, mode="nearest")
             tops[finer] = self.smooth[finer](tops[finer] + larger)

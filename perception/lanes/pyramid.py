@@ -8,7 +8,7 @@ import torch
 from torch import Tensor, nn
 from torch.nn import functional
 
-from perception.blocks import Conv, Residual
+from perception.blocks import Conv, Encoder
 
 STRIDES = (2, 4, 8, 16, 32)
 """Of the encoder's levels [px]."""
@@ -45,18 +45,13 @@ class PyramidConfig:
             raise ValueError(f"finest is {self.finest!r}; it must be one of {', '.join(map(str, STRIDES[:-1]))}")
 
 
-class Pyramid(nn.Module):
+class Pyramid(Encoder):
     """Pictures -> features at the stride `finest` that know their surroundings, and those of the whole at stride 32."""
 
     def __init__(self, config: PyramidConfig):
-        super().__init__()
+        super().__init__(config.channels, config.blocks)
         self.config = config
         channels = config.channels
-        self.stem = Conv(3, channels[0], stride=2)
-        self.stages = nn.ModuleList(
-            nn.Sequential(Conv(before, after, stride=2), *(Residual(after) for _ in range(count)))
-            for before, after, count in zip(channels, channels[1:], config.blocks, strict=False)
-        )
         self.skipped = STRIDES.index(config.finest)
         self.laterals = nn.ModuleList(Conv(count, config.neck, 1) for count in channels[self.skipped :])
         self.smooth = nn.ModuleList(Conv(config.neck, config.neck) for _ in channels[self.skipped + 1 :])
@@ -66,16 +61,12 @@ class Pyramid(nn.Module):
 
         h is (H - top) / finest, w is W / finest.
         """
-        features = self.stem(images[:, :, self.config.top :].float() / 255.0 - 0.5)
-        levels = [features]
-        for stage in self.stages:
-            features = stage(features)
-            levels.append(features)
+        levels = self.levels(images[:, :, self.config.top :])
         tops = [lateral(level) for lateral, level in zip(self.laterals, levels[self.skipped :], strict=True)]
         merged = tops[-1]
         for top, smooth in zip(reversed(tops[:-1]), self.smooth, strict=True):
             merged = smooth(top + functional.interpolate(merged, scale_factor=2.0, mode="nearest"))
-        return merged, features
+        return merged, levels[-1]
 
 
 def fitted(images: Tensor, width: int, height: int) -> Tensor:
