@@ -65,11 +65,12 @@ class SsdRaw(nn.Module):
 
     def forward(self, images: Tensor) -> tuple[Tensor, Tensor]:
         """Pictures uint8 [B, 3, H, W] -> boxes [B, A, 4] [px] and scores [B, A, C], without the background's."""
-        inputs, _ = self.network.transform(images)
-        head = self.network.head(list(self.network.backbone(inputs.tensors).values()))
+        inputs = self.network.transform.scaled(images)
+        head = self.network.head(list(self.network.backbone(inputs).values()))
         moved = head["bbox_regression"]
-        anchors = self.anchors.expand(len(moved), -1, -1).reshape(-1, 4)
-        boxes = self.network.box_coder.decode_single(moved.reshape(-1, 4), anchors).reshape(len(moved), -1, 4)
+        count = moved.shape[0]  # len() would fix the number of pictures in the file
+        anchors = self.anchors.expand(count, -1, -1).reshape(-1, 4)
+        boxes = self.network.box_coder.decode_single(moved.reshape(-1, 4), anchors).reshape(count, -1, 4)
         return boxes, head["cls_logits"].softmax(-1)[..., 1:]
 
 
@@ -84,8 +85,8 @@ class FcosRaw(nn.Module):
 
     def forward(self, images: Tensor) -> tuple[Tensor, Tensor]:
         """Pictures uint8 [B, 3, H, W] -> boxes [B, A, 4] [px] and scores [B, A, C]; it has no background."""
-        inputs, _ = self.network.transform(images)
-        head = self.network.head(list(self.network.backbone(inputs.tensors).values()))
+        inputs = self.network.transform.scaled(images)
+        head = self.network.head(list(self.network.backbone(inputs).values()))
         boxes = self.network.box_coder.decode(head["bbox_regression"], self.anchors)
         scores = (head["cls_logits"].sigmoid() * head["bbox_ctrness"].sigmoid()).sqrt()
         return boxes, scores

@@ -204,8 +204,11 @@ class _Normalised(nn.Module):
 
     def forward(self, images: Tensor, targets: Any = None) -> tuple[ImageList, Any]:
         """uint8 [B, 3, H, W] -> the same as floats, and the targets as they are."""
-        scaled = ((images.float() - self.mean) / self.std).contiguous(memory_format=torch.channels_last)
-        return ImageList(scaled, [tuple(images.shape[2:])] * len(images)), targets
+        return ImageList(self.scaled(images), [tuple(images.shape[2:])] * len(images)), targets
+
+    def scaled(self, images: Tensor) -> Tensor:
+        """The pictures alone: a list with a size for each would fix their number in an exported network."""
+        return ((images.float() - self.mean) / self.std).contiguous(memory_format=torch.channels_last)
 
     def postprocess(self, found: list[dict[str, Tensor]], *_: Any) -> list[dict[str, Tensor]]:
         """Boxes are in the pixels that came in."""
