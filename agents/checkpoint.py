@@ -54,7 +54,8 @@ def describe(algo: str, config: Any, envs: Any, spaces: Spaces) -> dict[str, Any
             "config": dict(getattr(envs, "config", None) or {}),
             "num_envs": envs.num_envs,
             "precision": getattr(envs, "precision", "float32"),
-        },
+        }
+        | ({"perception_noise": envs.perception_noise} if hasattr(envs, "perception_noise") else {}),
         "spaces": dataclasses.asdict(spaces),
         "config": dataclasses.asdict(config),
         "versions": {"python": platform.python_version()} | {name: _version(name) for name in PACKAGES},
@@ -274,6 +275,22 @@ def load_policy(run_dir: str | Path, device: str | torch.device = "cpu") -> Lear
         reason = str(error).strip().splitlines()[0]
         raise ValueError(f"{run_dir}: {POLICY} does not fit {CONFIG}: {reason}") from error
     return LearnedDriver(policy.to(device).eval(), content)
+
+
+def start_from(run_dir: str | Path, algo: str, *policies: nn.Module) -> None:
+    """Gives policies that are about to be trained the weights of a run's.
+
+    Raises:
+        FileNotFoundError, ValueError: see `load_policy`; or the run is of another algorithm, size or space.
+    """
+    trained = load_policy(run_dir)
+    if trained.config["algo"] != algo:
+        raise ValueError(f"cannot start from {run_dir}: it was trained with {trained.config['algo']}, not {algo}")
+    for policy in policies:
+        try:
+            policy.load_state_dict(trained.policy.state_dict())
+        except RuntimeError as error:
+            raise ValueError(f"cannot start from {run_dir}: its network or spaces differ from this run's") from error
 
 
 def build_policy(content: dict[str, Any]) -> networks.ActorCritic | networks.QNetwork:

@@ -237,12 +237,15 @@ def train(
     resume: bool = False,
     show_progress: bool = True,
     on_iteration: Callable[[dict[str, float]], None] | None = None,
+    start_from: str | Path | None = None,
 ) -> checkpoint.LearnedDriver:
     """Trains a policy in `envs` (same-step autoreset, discrete actions) and returns it as a driver.
 
     Arguments and errors are those of `agents.ppo.train`.
     """
     learner = Learner(config, envs)
+    if start_from is not None and not resume:
+        checkpoint.start_from(start_from, "dqn", learner.policy, learner.target)
     description = checkpoint.describe("dqn", config, envs, learner.spaces)
     budget = (config.total_steps, config.time_limit_s)
     with Run(description, budget, envs, run_dir, resume, show_progress, on_iteration) as run:

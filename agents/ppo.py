@@ -340,6 +340,7 @@ def train(
     resume: bool = False,
     show_progress: bool = True,
     on_iteration: Callable[[dict[str, float]], None] | None = None,
+    start_from: str | Path | None = None,
 ) -> checkpoint.LearnedDriver:
     """Trains a policy in `envs` (same-step autoreset) and returns it as a driver.
 
@@ -351,6 +352,7 @@ def train(
             never stopped.
         show_progress: whether to show the progress line.
         on_iteration: called with each iteration's metrics; may raise KeyboardInterrupt to stop.
+        start_from: a run folder whose policy is trained on, in place of a new one.
 
     Raises:
         ValueError: a setting or space that cannot work, or a resumption that does not fit its folder.
@@ -358,6 +360,8 @@ def train(
         FileNotFoundError: nothing to resume from.
     """
     learner = Learner(config, envs)
+    if start_from is not None and not resume:
+        checkpoint.start_from(start_from, "ppo", learner.policy)
     description = checkpoint.describe("ppo", config, envs, learner.spaces)
     budget = (config.total_steps, config.time_limit_s)
     with Run(description, budget, envs, run_dir, resume, show_progress, on_iteration) as run:

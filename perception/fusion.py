@@ -23,6 +23,10 @@ GATE = 13.8
 """Largest squared Mahalanobis distance of two places of one thing: chi-squared, 2 degrees of freedom, 99.9 %."""
 SAME_BOX = 0.7
 """Overlap (IoU) from which two boxes of one picture are of one thing, whatever their classes."""
+INSIDE = 0.8
+"""Share of a box that lies in another one from which it is of the same thing, if both end at about the same height:"""
+LEVEL = 0.1
+"""by at most so much of the outer box's height may their lower edges differ."""
 LIDAR_SHARE = 0.6
 """Share of a thing's angular width, around its middle, whose beams are asked for its range."""
 LIDAR_ERROR = 0.5
@@ -65,12 +69,21 @@ class Boxes:
 
 def _outdone(boxes: Tensor, scores: Tensor) -> Tensor:
     """Bool [P, M]: does a box with a higher score, or the same and an earlier row, show the same thing."""
-    shared = overlaps(boxes, boxes)
+    same = (overlaps(boxes, boxes) > SAME_BOX) | _inside(boxes)
     order = torch.arange(scores.shape[1], device=scores.device)
     better = (scores[:, None] > scores[:, :, None]) | (
         (scores[:, None] == scores[:, :, None]) & (order[None, None] < order[None, :, None])
     )
-    return ((shared > SAME_BOX) & better).any(2)
+    return (same & better).any(2)
+
+
+def _inside(boxes: Tensor) -> Tensor:
+    """Bool [P, M, M]: does a box lie in another one, with about the same lower edge: a part taken for a thing."""
+    inner, outer = boxes[:, :, None], boxes[:, None]
+    corner, end = torch.maximum(inner[..., :2], outer[..., :2]), torch.minimum(inner[..., 2:], outer[..., 2:])
+    area = (inner[..., 2:] - inner[..., :2]).prod(-1)
+    covered = (end - corner).clamp(min=0).prod(-1) > INSIDE * area
+    return covered & ((inner[..., 3] - outer[..., 3]).abs() < LEVEL * (outer[..., 3] - outer[..., 1]))
 
 
 @dataclass(frozen=True)

@@ -26,8 +26,8 @@ TURNED = 0.1
 """Standard deviation of a vehicle's heading from its lane's [rad]: lane changes."""
 RANGE_PRIOR = 1.5
 """Standard deviation of the logarithm of the range around the first guess: it keeps the equations solvable."""
-CUT = 2.0
-"""Distance from the edge of the picture within which a side counts as cut by it [px]."""
+CUT = 4.0
+"""Distance from the edge of the picture within which a side counts as cut by it [px]: a detector's do not end on it."""
 STEP = 1e-4
 """Of the differences that stand for derivatives."""
 
@@ -38,11 +38,14 @@ class BoxErrors:
 
     Attributes:
         pixels: of each side of a box [px]. share: of each side, added to it, of the box's size along that axis.
+        cut: of the upper and lower side, added to `share`, where the picture cuts the thing to the left or right: how
+            far it reaches is then beyond the picture.
         range_share: of the range, which no look at the same thing takes away. bearing: [rad].
     """
 
     pixels: float = 0.6
-    share: float = 0.06
+    share: float = 0.03
+    cut: float = 0.1
     range_share: float = 0.02
     bearing: float = 0.004
 
@@ -160,7 +163,9 @@ def fit_places(
     guess[:, 0] = offset.norm(dim=1).clamp(1.0, 500.0).log()
     guess[:, 1] = torch.atan2(offset[:, 1], offset[:, 0])
     sides = (boxes[:, 2:] - boxes[:, :2]).repeat(1, 2)
-    weight = 1 / (errors.pixels**2 + (errors.share * sides) ** 2)
+    share = torch.full_like(sides, errors.share)
+    share[:, [1, 3]] += errors.cut * _cut(boxes, seen_from)[:, [0, 2]].any(1, keepdim=True)
+    weight = 1 / (errors.pixels**2 + (share * sides) ** 2)
     loose = torch.full_like(guess[:, :1], torch.inf)
     prior = torch.cat([loose, loose, spread, torch.full_like(loose, TURNED)], 1) ** -2.0
     prior[:, 0] = RANGE_PRIOR**-2.0
@@ -188,11 +193,17 @@ def _linearised(
     changes = torch.eye(6, dtype=unknowns.dtype, device=unknowns.device) * STEP
     tried = torch.cat([unknowns[None], unknowns[None] + changes[:, None]])
     shown = outer_boxes(tried, points, heading, seen_from)
-    edge = boxes.new_tensor([0.0, 0.0, *seen_from.size])
-    beyond = torch.cat([shown[..., :2].clamp(min=0), torch.minimum(shown[..., 2:], edge[2:])], -1)
+    beyond = torch.cat(
+        [shown[..., :2].clamp(min=0), torch.minimum(shown[..., 2:], boxes.new_tensor(seen_from.size))], -1
+    )
     # Only of a side that the picture cuts: elsewhere a guess outside the picture would have no slope to lead it back.
-    shown = torch.where((boxes - edge).abs() < CUT, beyond, shown)
+    shown = torch.where(_cut(boxes, seen_from), beyond, shown)
     return boxes - shown[0], ((shown[1:] - shown[:1]) / STEP).permute(1, 2, 0)
+
+
+def _cut(boxes: Tensor, seen_from: Viewpoints) -> Tensor:
+    """Bool [B, 4]: which sides of boxes the edge of the picture cuts."""
+    return (boxes - boxes.new_tensor([0.0, 0.0, *seen_from.size])).abs() < CUT
 
 
 def _normal(weight: Tensor, slope: Tensor, prior: Tensor) -> Tensor:

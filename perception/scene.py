@@ -17,7 +17,8 @@ from torch import Tensor
 from perception.bodies import outlines_of
 from perception.fusion import Boxes, Measurements, Sweep, merged, with_lidar
 from perception.ground_plane import BoxErrors, Viewpoints, first_guess, fit_places
-from perception.tracking.ground_tracks import GroundSettings, GroundTracks, GroundTracksNow
+from perception.tracking.ground_tracks import GroundSettings, GroundTracks, GroundTracksNow, outdone
+from sim.evaluation.metrics.signals import wrapped
 from sim.lane_directions import LaneDirections
 from sim.scene import SIGHT, Bodies, Scene, lanes_near, own_body
 from sim.sensors.camera.rig import Poses
@@ -44,12 +45,12 @@ class SceneSettings:
 
     things: int = 32
     least_score: float = 0.5
-    evidence: float = 1.5
+    evidence: float = 1.2
     traffic: float = 22.0
     speed: float = 4.0
     aside: float = 0.7
     errors: BoxErrors = field(default_factory=BoxErrors)
-    tracks: GroundSettings = field(default_factory=lambda: GroundSettings(acceleration=1.5, lost=1.5))
+    tracks: GroundSettings = field(default_factory=lambda: GroundSettings(acceleration=0.6, lost=2.0))
 
     def __post_init__(self) -> None:
         if not 1 <= self.things <= PLACES:
@@ -158,6 +159,7 @@ class ScenePerception:
         heading, aside = self._lanes(found.place)
         there = there & (aside.abs() <= ROADSIDE)
         along = torch.stack([heading.cos(), heading.sin()], -1)
+        there = there & ~outdone(found.place, along, found.score, there, self.settings.tracks)
         across = torch.stack([-along[..., 1], along[..., 0]], -1)
         still = self.outlines.still[found.label]
         speed = torch.hypot(ego.vx, ego.vy).double().clamp(max=self.settings.traffic)[:, None] * ~still
@@ -173,9 +175,18 @@ class ScenePerception:
             restart,
             speed[..., None] * along,
             spread,
+            self._along(),
         )
         self._looks = torch.where(restart, 0, self._looks) + looked.long()
         self._count_votes(found)
+
+    def _along(self) -> Tensor:
+        """Unit vectors [N, K, 2] along which what is known drives: its lane, or its own way where it crosses that."""
+        state = self._now.state
+        lane, own = self._lanes(state[..., :2])[0], torch.atan2(state[..., 3], state[..., 2])
+        crosses = (state[..., 2:].norm(dim=-1) > MOVING) & (wrapped(own - lane).abs() > CROSSING)
+        heading = torch.where(crosses, own, lane)
+        return torch.stack([heading.cos(), heading.sin()], -1)
 
     def _count_votes(self, found: Measurements) -> None:
         """Remember of what classes things looked to be, with what scores."""
@@ -237,3 +248,5 @@ class ScenePerception:
 
 MOVING = 2.0
 """Speed from which a thing's velocity says where it heads [m/s]."""
+CROSSING = 0.6
+"""Angle to its lane from which a thing does not follow it [rad]; a change of lanes is less."""

@@ -2,7 +2,9 @@
 
 It takes measured places with their covariance, frame by frame, and gives the fields of `sim.scene.Scene` that perfect
 perception has for nothing: velocities, covariances, numbers and ages. The state is x, y, vx, vy in the world's frame;
-a thing moves at constant velocity, shaken by white acceleration.
+a thing moves at constant velocity, shaken by white acceleration. Where the caller knows along which lane each drives,
+what it does to the sides is another matter: a velocity that comes quickly and settles again (an Ornstein-Uhlenbeck
+process), and two things can't be in one place.
 """
 
 from __future__ import annotations
@@ -24,16 +26,24 @@ class GroundSettings:
     Attributes:
         acceleration: root of the spectral density of the acceleration along each axis [m/s2 per root Hz]: after a
             second without a measurement, the velocity is unsure by so much more [m/s].
+        sideways: the same across a known lane; settle: time in which a velocity across it falls to a third [s].
+        length, width: two middles nearer than this along and across a lane are of one thing: cars' size [m].
         velocity: standard deviation of the velocity, along each axis, of a thing seen once [m/s].
         lost: how long a thing is kept without a measurement [s].
         gate: largest squared Mahalanobis distance between a thing and a measurement that has no number; chi-squared
-            with two degrees of freedom.
+            with two degrees of freedom. doubt: the same, from which a measurement is doubted: its covariance counts as
+            larger in proportion.
     """
 
     acceleration: float = 2.0
+    sideways: float = 2.0
+    settle: float = 0.7
+    length: float = 5.0
+    width: float = 2.2
     velocity: float = 15.0
     lost: float = 1.0
     gate: float = 13.8
+    doubt: float = 2.0
 
     def __post_init__(self) -> None:
         for part in fields(self):
@@ -103,6 +113,7 @@ class GroundTracks:
         restart: Tensor | None = None,
         velocity: Tensor | None = None,
         velocity_covariance: Tensor | None = None,
+        along: Tensor | None = None,
     ) -> GroundTracksNow:
         """Return what is known after one more frame.
 
@@ -116,6 +127,8 @@ class GroundTracks:
             restart: bool [N], worlds in which everything is new.
             velocity: [N, M, 2], how fast each would be driving if it is new, such as along its lane [m/s]; without, 0.
             velocity_covariance: [N, M, 2, 2], how sure that is [m2/s2]; without, that of the settings.
+            along: [N, K, 2], unit vectors along the lanes of what is known so far, by its rows; without, things move as
+                freely to all sides, and any number of them may be in one place.
 
         Raises:
             ValueError: other shapes, a number that is not finite, or a number twice in a world.
@@ -128,12 +141,18 @@ class GroundTracks:
             self._valid = self._valid & ~restart[:, None]
             self._next = torch.where(restart, 1, self._next)
         place, covariance = (part.to(self._state.dtype) for part in (place, covariance))
-        self._predict(elapsed)
-        matched = self._by_number(there, number) if number is not None else self._by_distance(place, covariance, there)
-        self._correct(place, covariance, matched)
+        self._predict(elapsed, along)
+        far = self._distances(place, covariance)
+        if number is not None:
+            matched, far = self._by_number(there, number), torch.zeros_like(far)
+        else:
+            matched = self._by_distance(place, there, far, along)
+        self._correct(place, covariance, matched, far)
         kept = self._valid & (self._unseen <= self.settings.lost + 1e-9)
         self._age = torch.where(kept, self._age + 1, 0)
         self._valid = kept
+        if along is not None and number is None:
+            there = there & ~self._make_way(place, matched, along)
         self._begin(place, covariance, there, number, velocity, velocity_covariance)
         return self.now()
 
@@ -172,39 +191,59 @@ class GroundTracks:
                     f"number {int(number[world, one])} is measured twice in world {world}; once is allowed"
                 )
 
-    def _predict(self, elapsed: Tensor) -> None:
-        dt = elapsed[:, None].expand(self._valid.shape)
-        move = torch.eye(4, dtype=dt.dtype, device=dt.device).repeat(*dt.shape, 1, 1)
-        move[..., 0, 2] = move[..., 1, 3] = dt
-        density = self.settings.acceleration**2
+    def _predict(self, elapsed: Tensor, along: Tensor | None) -> None:
+        dt, tau = elapsed[:, None, None, None], self.settings.settle
+        both = torch.eye(2, dtype=dt.dtype, device=dt.device).expand(*self._valid.shape, 2, 2)
+        ahead = both if along is None else along[..., :, None] * along[..., None, :]
+        aside, settled = both - ahead, 1 - (-dt / tau).exp()
+        move = torch.eye(4, dtype=dt.dtype, device=dt.device).repeat(*self._valid.shape, 1, 1)
+        move[..., :2, 2:] = dt * ahead + tau * settled * aside
+        move[..., 2:, 2:] = ahead + (1 - settled) * aside
+        pushed, swayed = self.settings.acceleration**2 * ahead, self.settings.sideways**2 * tau * aside
         shake = torch.zeros_like(move)
-        for axis in range(2):
-            shake[..., axis, axis] = density * dt**3 / 3
-            shake[..., axis, axis + 2] = shake[..., axis + 2, axis] = density * dt**2 / 2
-            shake[..., axis + 2, axis + 2] = density * dt
-        self._state = torch.cat([self._state[..., :2] + dt[..., None] * self._state[..., 2:], self._state[..., 2:]], -1)
+        shake[..., :2, :2] = dt**3 / 3 * pushed + tau * (dt - tau * settled - tau / 2 * settled**2) * swayed
+        shake[..., :2, 2:] = shake[..., 2:, :2] = dt**2 / 2 * pushed + tau / 2 * settled**2 * swayed
+        shake[..., 2:, 2:] = dt * pushed + (settled - settled**2 / 2) * swayed
+        self._state = product(move, self._state[..., None])[..., 0]
         self._covariance = product(product(move, self._covariance), move.transpose(-1, -2)) + shake
-        self._unseen = self._unseen + dt
+        self._unseen = self._unseen + elapsed[:, None]
 
     def _by_number(self, there: Tensor, number: Tensor) -> Tensor:
         """Which measurement is whose, int64 [N, K], -1 for none."""
         same = (self._number[:, :, None] == number[:, None]) & self._valid[:, :, None] & there[:, None]
         return _first(same)
 
-    def _by_distance(self, place: Tensor, covariance: Tensor, there: Tensor) -> Tensor:
-        error = place[:, None] - self._state[:, :, None, :2]  # [N, K, M, 2]
+    def _distances(self, place: Tensor, covariance: Tensor) -> Tensor:
+        """Squared Mahalanobis distances of things and measurements [N, K, M]."""
+        error = place[:, None] - self._state[:, :, None, :2]
         sure = inverse(self._covariance[:, :, None, :2, :2] + covariance[:, None])
-        far = product(product(error[..., None, :], sure), error[..., None])[..., 0, 0]
-        gate = self.settings.gate
-        allowed = self._valid[:, :, None] & there[:, None] & (far <= gate)
-        return assign(2 * gate - far, allowed)
+        return product(product(error[..., None, :], sure), error[..., None])[..., 0, 0]
 
-    def _correct(self, place: Tensor, covariance: Tensor, matched: Tensor) -> None:
+    def _by_distance(self, place: Tensor, there: Tensor, far: Tensor, along: Tensor | None) -> Tensor:
+        """Which measurement is whose [N, K]: within the gate; what is left, where it is in a thing's very place."""
+        gate, possible = self.settings.gate, self._valid[:, :, None] & there[:, None]
+        matched = assign(2 * gate - far, possible & (far <= gate))
+        if along is None:
+            return matched
+        taken = (matched[:, :, None] == torch.arange(place.shape[1], device=place.device)).any(1, keepdim=True)
+        left = possible & (matched < 0)[:, :, None] & ~taken & in_one_place(self._state, along, place, self.settings)
+        apart = (place[:, None] - self._state[:, :, None, :2]).norm(dim=-1)
+        return torch.where(matched >= 0, matched, assign(self.settings.length + self.settings.width - apart, left))
+
+    def _make_way(self, place: Tensor, matched: Tensor, along: Tensor) -> Tensor:
+        """Drop things that stand where a better known one does; return the measurements [N, M] of what is known."""
+        seen = self._age + (matched >= 0) * (1 + self._age.amax())
+        self._valid = self._valid & ~outdone(self._state[..., :2], along, seen, self._valid, self.settings)
+        return (in_one_place(self._state, along, place, self.settings) & self._valid[..., None]).any(1)
+
+    def _correct(self, place: Tensor, covariance: Tensor, matched: Tensor, far: Tensor) -> None:
         seen, index = matched >= 0, matched.clamp(min=0)
         if place.shape[1]:
             measured = place.gather(1, index[..., None].expand(*index.shape, 2))
             noise = covariance.gather(1, index[..., None, None].expand(*index.shape, 2, 2))
             noise = torch.where(seen[..., None, None], noise, torch.eye(2, dtype=noise.dtype, device=noise.device))
+            doubted = (far.gather(2, index[..., None])[..., 0] / self.settings.doubt).clamp(min=1.0)
+            noise = noise * doubted[..., None, None]
             sure = inverse(self._covariance[..., :2, :2] + noise)
             gain = product(self._covariance[..., :2], sure)  # [N, K, 4, 2]
             state = self._state + product(gain, (measured - self._state[..., :2])[..., None])[..., 0]
@@ -253,6 +292,24 @@ class GroundTracks:
             self._next = self._next + fits.sum(1)
         else:
             self._number[world, slot] = number[world, one]
+
+
+def in_one_place(place: Tensor, along: Tensor, other: Tensor, settings: GroundSettings) -> Tensor:
+    """Return bool [N, K, M]: are things at places [N, K, 2 or more], along lanes, and at others [N, M, 2] one."""
+    apart = other[:, None] - place[:, :, None, :2]
+    ahead = (apart * along[:, :, None]).sum(-1).abs()
+    aside = (apart[..., 0] * along[:, :, None, 1] - apart[..., 1] * along[:, :, None, 0]).abs()
+    return (ahead < settings.length) & (aside < settings.width)
+
+
+def outdone(place: Tensor, along: Tensor, known: Tensor, there: Tensor, settings: GroundSettings) -> Tensor:
+    """Return bool [N, K]: does a thing stand where a better `known` one does, or as well known in an earlier row."""
+    order = torch.arange(known.shape[1], device=known.device)
+    better = (known[:, None] > known[:, :, None]) | (
+        (known[:, None] == known[:, :, None]) & (order[None, None] < order[None, :, None])
+    )
+    both = there[:, None] & there[:, :, None]
+    return (in_one_place(place, along, place, settings) & better & both).any(2)
 
 
 def _first(mask: Tensor) -> Tensor:

@@ -60,6 +60,13 @@ def test_one_box_of_two_classes_is_one_thing():
     assert kept.labels[0].tolist() == [[1, 0, 1], [0, 0, 0]]
 
 
+def test_a_part_of_a_thing_is_no_thing():
+    """A small box in a large one that ends at the same height is a part of it; one that ends higher stands behind."""
+    boxes = torch.tensor([[10.0, 10.0, 110.0, 90.0], [30.0, 50.0, 60.0, 88.0], [70.0, 20.0, 100.0, 60.0]])
+    found = Detections(boxes, torch.tensor([0.9, 0.6, 0.5]), torch.tensor([3, 4, 1]))
+    assert Boxes.of([found], 1, 1).labels.tolist() == [[[3, 0, 1]]]
+
+
 def test_a_lidar_tells_the_range():
     """A camera that is two metres off along the ray is put right; where no beam answers, nothing changes."""
     envs = sim.make_vec("highway-fast-v0", num_envs=8, precision="float64")

@@ -100,6 +100,73 @@ def test_without_numbers_the_nearest_is_taken():
     assert now.number[0].tolist() == [1, 2, 3, 0] and now.measurement[0].tolist() == [-1, -1, 0, -1]
 
 
+EAST = torch.tensor([1.0, 0.0], dtype=torch.float64)
+
+
+def along_update(tracks, places, elapsed=0.2, covariance=0.01 * NOISE):
+    """One update of one world whose lanes run east."""
+    place = torch.tensor(places, dtype=torch.float64).reshape(1, -1, 2)
+    there = torch.ones(place.shape[:2], dtype=torch.bool)
+    return tracks.update(
+        place,
+        covariance.expand(*there.shape, 2, 2),
+        there,
+        elapsed,
+        along=EAST.expand(1, tracks.now().valid.shape[1], 2),
+    )
+
+
+def test_across_a_lane_a_velocity_settles():
+    """Without a measurement: on along the lane as ever; across it the velocity fades, and is never surer than it starts
+    or than the process' own spread, sideways * sqrt(settle / 2)."""
+    settings = GroundSettings(acceleration=1e-9, sideways=3.0, settle=0.5, velocity=4.0, lost=100.0)
+    tracks = GroundTracks(1, 1, settings)
+    start = torch.tensor([[[10.0, 2.0]]], dtype=torch.float64)
+    there = torch.ones(1, 1, dtype=torch.bool)
+    tracks.update(
+        torch.zeros(1, 1, 2), NOISE.expand(1, 1, 2, 2), there, 0.0, velocity=start, along=EAST.expand(1, 1, 2)
+    )
+    nothing = torch.zeros(1, 1, dtype=torch.bool)
+    for _ in range(3):
+        now = tracks.update(torch.zeros(1, 1, 2), NOISE.expand(1, 1, 2, 2), nothing, 0.4, along=EAST.expand(1, 1, 2))
+    fading = np.exp(-1.2 / 0.5)
+    assert now.state[0, 0].tolist() == pytest.approx([12.0, 2.0 * 0.5 * (1 - fading), 10.0, 2.0 * fading], rel=1e-9)
+    spread, variance = 9 * 0.5 / 2, now.covariance[0, 0]
+    assert variance[3, 3].item() == pytest.approx(16 * fading**2 + spread * (1 - fading**2), rel=1e-9)
+    # Doob's formulas for the integral: three steps of 0.4 s are one of 1.2 s.
+    place = 2 * spread * 0.5 * (1.2 - 0.5 * (1 - fading)) - spread * 0.25 * (1 - fading) ** 2
+    assert variance[1, 1].item() == pytest.approx(1 + 16 * 0.25 * (1 - fading) ** 2 + place, rel=1e-9)
+    assert variance[2, 2].item() == pytest.approx(16.0) and variance[0, 0].item() == pytest.approx(1 + 16 * 1.44)
+
+
+def test_one_place_has_one_thing():
+    tracks = GroundTracks(1, 4)
+    along_update(tracks, [[20.0, 0.0], [20.0, 4.0]])
+    for _ in range(4):  # a second box of the first thing, too far off for the gate
+        now = along_update(tracks, [[20.0, 0.0], [20.0, 4.0], [23.5, 1.0]])
+    assert now.number[0].tolist() == [1, 2, 0, 0] and now.state[0, 0, :2].tolist() == pytest.approx([20, 0], abs=0.2)
+    now = along_update(tracks, [[20.0, 0.0], [20.0, 4.0], [27.0, 0.0]])  # a car's length further on there is room
+    assert now.valid[0].tolist() == [True, True, True, False]
+
+
+def test_a_thing_that_jumps_within_its_place_stays_itself():
+    """Beyond the gate, but nowhere else it could be: the same thing, and the measurement is doubted."""
+    tracks = GroundTracks(1, 4)
+    for _ in range(4):
+        along_update(tracks, [[20.0, 0.0]])
+    now = along_update(tracks, [[23.0, 0.0]])
+    assert now.number[0].tolist() == [1, 0, 0, 0] and now.age[0, 0] == 5 and now.measurement[0, 0] == 0
+    assert 20 < now.state[0, 0, 0] < 21
+
+
+def test_things_that_run_into_each_other_are_one():
+    """What is measured stays, what is only remembered makes way."""
+    tracks = GroundTracks(1, 4, GroundSettings(lost=9.0))
+    for step in range(6):
+        now = along_update(tracks, [[40.0 - 8 * step, 0.0], [0.0, 0.0]] if step < 3 else [[0.0, 0.0]])
+    assert now.number[0, now.valid[0]].tolist() == [2]
+
+
 def test_worlds_do_not_know_of_each_other():
     random = np.random.default_rng(2)
     frames = [
