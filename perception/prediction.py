@@ -30,7 +30,7 @@ from perception.data.images import write_bytes
 from perception.data.mot import FIRST
 from perception.detection.detector import Detector
 from perception.detection.postprocess import Detections
-from perception.drawing import Trails, beside, with_detections, with_lanes, with_surfaces
+from perception.drawing import Trails, beside, with_detections
 from perception.model_folder import moved_into_place
 from perception.pictures import Footage, Frame
 from perception.tracking.byte_tracker import Tracker, TrackerSettings
@@ -278,21 +278,15 @@ def lane_layer(folder: str | Path, device: str = "cpu") -> Layer:
     Raises:
         FileNotFoundError, ValueError: as of `perception.lanes.models.load_lane_model`.
     """
-    from perception.data.lanes import ABSENT, rows_of
-    from perception.lanes.drawing import GROUP_COLOURS, SLOT_COLOURS
-    from perception.lanes.models import load_lane_model  # brings the simulator, which takes seconds to load
-    from perception.lanes.row_anchor import RowAnchor
+    # Brings the simulator, which takes seconds to load.
+    from perception.lanes.drawing import with_told
+    from perception.lanes.models import load_lane_model
 
     network = load_lane_model(Path(folder), device)
 
     def layer(frame: Frame, picture: np.ndarray) -> np.ndarray:
         told = network.predict(torch.from_numpy(frame.pixels)[None])[0].numpy()
-        if isinstance(network, RowAnchor):
-            rows = rows_of(picture.shape[0], told.shape[1])
-            lines = [[(x, y) for x, y in zip(line, rows, strict=True) if x != ABSENT] for line in told]
-            return with_lanes(picture, lines, SLOT_COLOURS)
-        colours = {label: GROUP_COLOURS[name] for label, name in enumerate(network.config.classes) if name != "rest"}
-        return with_surfaces(picture, told, colours)
+        return with_told(network, told, picture)
 
     return layer
 

@@ -42,7 +42,7 @@ class Arguments:
     domain: tuple[str, ...] = ()
     """Domains; those held out go to the test split alone. All by default."""
     camera: str = "front"
-    """Mounting: front, wide, rear, left, right or surround."""
+    """Mounting: front, wide, rear, left, right, far or surround."""
     width: int = 320
     height: int = 192
     split: tuple[str, ...] = SPLITS

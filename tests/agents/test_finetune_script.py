@@ -48,5 +48,5 @@ def test_mistakes_are_named(trained, tmp_path):
     with pytest.raises(FileNotFoundError, match="does not exist"):
         tune(tmp_path / "none", tmp_path / "z")
     tune(trained, tmp_path / "y", total_steps=32)
-    with pytest.raises(ValueError, match="another env.perception_noise: it has 1.0, asked for 0.5"):
+    with pytest.raises(ValueError, match=r"another env\.perception_noise: it has 1\.0, asked for 0\.5"):
         tune(trained, tmp_path / "y", resume=True, scale=0.5)

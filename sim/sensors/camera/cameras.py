@@ -104,14 +104,15 @@ PRESETS: dict[str, tuple[dict[str, Any], ...]] = {
     "rear": ({"name": "rear", "x": -1.0, "yaw": 180.0},),
     "left": ({"name": "left", "x": 0.0, "yaw": -90.0},),
     "right": ({"name": "right", "x": 0.0, "yaw": 90.0},),
+    "far": ({"name": "far", "fov": 30.0},),
     "surround": (
-        {"name": "front", "fov": 100.0},
-        {"name": "right", "x": 0.0, "yaw": 90.0, "fov": 100.0},
-        {"name": "rear", "x": -1.0, "yaw": 180.0, "fov": 100.0},
-        {"name": "left", "x": 0.0, "yaw": -90.0, "fov": 100.0},
+        {"name": "front"},
+        {"name": "left", "x": 0.0, "yaw": -85.0, "fov": 100.0},
+        {"name": "right", "x": 0.0, "yaw": 85.0, "fov": 100.0},
+        {"name": "rear", "x": -1.0, "yaw": 180.0, "fov": 95.0},
     ),
 }
-"""Mountings by name: what differs from a `Camera` that looks ahead."""
+"""Mountings by name: what differs from a `Camera` that looks ahead. "surround" leaves no gap around the vehicle."""
 
 
 def preset(name: str, **changes: Any) -> list[Camera]:

@@ -128,7 +128,7 @@ def test_several_cameras_lie_side_by_side():
     stream = FrameStream(settings, threads=1)
     batch = next(stream)
     assert len(batch) == stream.pictures == 8 == len(batch.targets) == len(batch.lanes) == len(batch.alive)
-    assert [picture.camera for picture in batch.pictures] == ["front", "right", "rear", "left"] * 2
+    assert [picture.camera for picture in batch.pictures] == ["front", "left", "right", "rear"] * 2
 
 
 def test_a_faster_stream_meets_the_same_worlds():

@@ -6,12 +6,13 @@ import torch
 
 from perception.data.lanes import ABSENT
 from perception.lanes import evaluation
-from perception.lanes.drawing import GAP, GROUP_COLOURS, SLOT_COLOURS, ZOOM, contact_sheet, draw_classes, draw_lanes
+from perception.lanes.drawing import TRUE_COLOUR, contact_sheet
 from perception.lanes.evaluation import SEED, baseline, evaluate, scored_classes, scored_lanes, usual_lanes
 from perception.lanes.learning import lane_lesson, lane_stream
 from perception.lanes.models import LaneRecipe, make_network
 from perception.lanes.segmentation import GROUPS
 from perception.model_folder import save_model
+from sim.sensors.colouring import GAP, LABEL
 
 PERFECT = {
     "tusimple_accuracy": 1.0, "tusimple_fp": 0.0, "tusimple_fn": 0.0, "f1_50": 1.0, "f1_75": 1.0, "mf1": 1.0,
@@ -56,28 +57,11 @@ def test_a_network_and_the_usual_are_scored_alike(tmp_path, monkeypatch, name):
     with pytest.raises(ValueError, match="needs at least one"):
         contact_sheet(tmp_path, "val", 0)
     sheet = contact_sheet(tmp_path, "val", 2, 1)
-    assert sheet.size == (2 * 320 * ZOOM + GAP, 192 * ZOOM)
+    assert sheet.size == (2 * 320 + GAP, 192 + LABEL)
+    dots = (np.asarray(sheet)[LABEL:] == TRUE_COLOUR).all(-1).sum()
+    assert (dots > GAP * 192) == (name == "row-anchor")  # all but those between the two
 
 
 def test_classes_of_another_model_are_refused():
     with pytest.raises(ValueError, match=r"tells road, sky; the simulator's groups are rest"):
         scored_classes(lambda images: images, ("road", "sky"), "val", 1, 1)
-
-
-def test_lines_and_classes_are_drawn_where_they_are():
-    image = np.zeros((3, 96, 64), dtype=np.uint8)
-    lanes = np.full((4, 8), float(ABSENT))
-    lanes[2] = 40.0
-    truth = np.full((4, 8), float(ABSENT))
-    truth[1] = 10.0
-    picture = np.array(draw_lanes(image, lanes, truth))
-    assert picture.shape == (96 * ZOOM, 64 * ZOOM, 3)
-    assert picture[70 * ZOOM, 40 * ZOOM].tolist() == list(SLOT_COLOURS[2])
-    assert picture[95 * ZOOM, 10 * ZOOM].tolist() == [255, 255, 255]
-    assert not picture[: 40 * ZOOM].any() and not picture[:, 50 * ZOOM :].any()
-    labels = np.zeros((96, 64), dtype=np.uint8)
-    labels[10, 20] = list(GROUPS).index("object")
-    classes = np.array(draw_classes(image, labels)).astype(int)
-    ratio = classes[10 * ZOOM, 20 * ZOOM] / np.array(GROUP_COLOURS["object"])
-    assert np.ptp(ratio) < 0.02 and (classes[0, 0] == classes[0, 1]).all()
-    assert len({tuple(pixel) for pixel in classes.reshape(-1, 3)}) == 2

@@ -79,10 +79,10 @@ def test_impossible_cameras_are_refused_in_one_line(options, message):
 
 
 def test_presets():
-    assert [camera.name for camera in preset("surround", width=64)] == ["front", "right", "rear", "left"]
+    assert [camera.name for camera in preset("surround", width=64)] == ["front", "left", "right", "rear"]
     assert all(camera.width == 64 for camera in preset("surround", width=64))
     assert {len(preset(name)) for name in PRESETS if name != "surround"} == {1}
-    headings = [camera.axes()[2] for camera in preset("surround")]
-    np.testing.assert_allclose(headings, [[1, 0, 0], [0, 1, 0], [-1, 0, 0], [0, -1, 0]], atol=1e-12)
+    seen = [(camera.yaw + side * camera.fov / 2) % 360 for camera in preset("surround") for side in (-1, 1)]
+    assert seen == [322.5, 37.5, 225, 325, 35, 135, 132.5, 227.5]  # each begins before its neighbour ends
     with pytest.raises(ValueError, match="unknown camera preset 'frnt'; did you mean 'front'"):
         preset("frnt")
