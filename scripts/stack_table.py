@@ -1,7 +1,7 @@
 """What perception costs a driver: the same policy behind true features, cameras, and cameras with one stage's oracle.
 
 python scripts/stack_table.py runs/x runs/y --detector weights/one-stage --out runs/stack --also domain=held-out
-A row that is done stands in --out. Exit code 1 if crashes rise by more than --most.
+What is done stands in --out, in parts of 50 episodes. Exit code 1 if crashes rise by more than --most.
 """
 
 import json
@@ -10,85 +10,85 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import Annotated
 
+import numpy as np
 import torch
 import tyro
 
-from agents.drivers import choose_environment, stack_of
+from agents.drivers import choose_driver, choose_environment, stack_of
 from sim.evaluation.report_files import write_text
 from sim.evaluation.runner import evaluate
 from sim.evaluation.statistics import mean_interval, tango_interval
 
-FIRST_SEED = 1_000_000  # training starts from 0 and never gets here
+PART = 50
+"""Episodes driven at once."""
 PERFECT = "detector=oracle,fusion=oracle,tracker=oracle"
 HEAD = "| perception | crashes | rise [points] | return | change | ms a decision and world |\n|---" + "|--:" * 5 + "|"
 
 
 @dataclass(frozen=True)
 class Arguments:
-    """Drives each run's policy in its environment with perfect perception and through the stack, on the same seeds."""
+    """Drives each run's policy with perfect perception and through the stack, on the same seeds."""
 
     runs: Annotated[tuple[Path, ...], tyro.conf.Positional]
-    """Run folders whose policies drive."""
     detector: Path
-    """Model folder of the detector."""
     out: Path
-    """Where the results of the rows are kept."""
-    stack: str = "rate=1"
-    """Settings of all rows, such as rate=5,runtime=onnx; see agents/stack.py."""
+    stack: str = "rate=5,runtime=onnx"
+    """Settings of all rows; see agents/stack.py."""
     also: Annotated[tuple[str, ...], tyro.conf.UseAppendAction] = ()
     """Settings of a row more, such as lidar=on; repeat the option for each."""
+    beside: Path | None = None
+    """Run folder of a policy with eyes of its own, such as a CNN trained on pictures, that drives the same seeds."""
     episodes: int = 200
-    seed: int = FIRST_SEED
+    seed: int = 1_000_000  # training starts from 0 and never gets here
     most: float = 3.0
     """Percentage points by which crashes may rise through the cameras."""
 
 
-def rows_of(arguments: Arguments) -> dict[str, str]:
-    """The stacks by the names of their rows, the perfect one first."""
-    ours = f"detector={arguments.detector},{arguments.stack}"
-    texts = ("detector=oracle", "fusion=oracle", "tracker=oracle", *arguments.also)
-    return {"perfect": f"{ours},{PERFECT}", "cameras": ours} | {text: f"{ours},{text}" for text in texts}
+def driven(run: Path, name: str, text: str | None, arguments: Arguments) -> dict:
+    """The results of a row's episodes, joined; parts that have been driven are read."""
+    parts = []
+    for first in range(arguments.seed, arguments.seed + arguments.episodes, PART):
+        seeds = range(first, min(first + PART, arguments.seed + arguments.episodes))
+        path = arguments.out / f"{run.name}-{name}-{first}-{len(seeds)}.json"
+        driver = choose_driver(run) if text is None else stack_of(f"{run},{text}")
+        if not path.is_file():
+            result = evaluate(driver, *choose_environment(run), seeds, progress=sys.stderr.isatty())
+            write_text(path, json.dumps(result.as_dict(), indent=1, allow_nan=False) + "\n")
+        parts.append(json.loads(path.read_text()))
+        if parts[-1]["driver"] != driver.name or parts[-1]["n_error"]:
+            raise ValueError(f"{path} is of another stack, or an episode in it raised; remove it")
+    hits, earned = ([one for part in parts for one in part["per_episode"][name]] for name in ("crashed", "return"))
+    times = [part["notes"].get("stages, a world", {}) for part in parts]
+    ms = {stage: sum(one[stage]["ms_a_decision"] for one in times) / len(times) for stage in times[0]}
+    return {"crashed": hits, "return": earned, "ms": ms}
 
 
-def driven(run: Path, name: str, text: str, arguments: Arguments) -> dict:
-    """The result of a row, from its file if it has been driven."""
-    seeds = range(arguments.seed, arguments.seed + arguments.episodes)
-    path, text = arguments.out / f"{run.name}-{name}-{seeds[0]}-{len(seeds)}.json", f"{run},{text}"
-    if not path.is_file():
-        result = evaluate(stack_of(text), *choose_environment(run), seeds, progress=sys.stderr.isatty())
-        write_text(path, json.dumps(result.as_dict(), indent=1, allow_nan=False) + "\n")
-    stored = json.loads(path.read_text())
-    if stored["driver"] != f"stack:{text}" or stored["n_error"]:
-        raise ValueError(f"{path} is of another stack, or an episode in it raised; remove it")
-    return stored
-
-
-def line(name: str, perfect: dict, result: dict) -> tuple[str, float]:
-    """A row of the table, and by how many percentage points crashes rose."""
-    figures = [one["per_episode"] for one in (result, perfect)]
-    (hit, before), earned = ([torch.tensor(one[name]) for one in figures] for name in ("crashed", "return"))
-    more, less = int((hit > before).sum()), int((before > hit).sum())
-    rise, gain = tango_interval(more, less, len(hit)), mean_interval((earned[0] - earned[1]).numpy())
-    cells = [name, f"{int(hit.sum())} of {len(hit)}", f"{100 * rise.value:+.1f}"]
-    cells[-1] += f" ({100 * rise.low:+.1f} to {100 * rise.high:+.1f})"
-    cells += [f"{float(earned[0].mean()):.2f}", f"{gain.value:+.2f} ({gain.low:+.2f} to {gain.high:+.2f})"]
-    stages = result["notes"].get("stages, a world", {}).items()
-    times = ", ".join(f"{stage} {figures['ms_a_decision']:.1f}" for stage, figures in stages)
-    return f"| {' | '.join(cells)} | {times} |", 100 * rise.value
+def shown(name: str, perfect: dict, result: dict) -> float:
+    """Prints a row of the table and returns by how many percentage points crashes rose."""
+    hit, before = torch.tensor(result["crashed"]), torch.tensor(perfect["crashed"])
+    rise = tango_interval(int((hit > before).sum()), int((before > hit).sum()), len(hit))
+    gain = mean_interval(np.subtract(result["return"], perfect["return"]))
+    crashes = f"{hit.sum()} of {len(hit)} | {100 * rise.value:+.1f} ({100 * rise.low:+.1f} to {100 * rise.high:+.1f})"
+    change = f"{np.mean(result['return']):.2f} | {gain.value:+.2f} ({gain.low:+.2f} to {gain.high:+.2f})"
+    times = ", ".join(f"{stage} {ms:.1f}" for stage, ms in result["ms"].items())
+    print(f"| {name} | {crashes} | {change} | {times} |", flush=True)
+    return 100 * rise.value
 
 
 def main(arguments: Arguments) -> int:
     """Drives what is missing, prints the tables and returns the exit code."""
     arguments.out.mkdir(parents=True, exist_ok=True)
-    worst, perfect = 0.0, {}
+    ours, worst, perfect = f"detector={arguments.detector},{arguments.stack}", 0.0, {}
+    rows = {"perfect": f"{ours},{PERFECT}", "cameras": ours}
+    rows |= {more: f"{ours},{more}" for more in (*PERFECT.split(","), *arguments.also)}
+    rows |= {} if arguments.beside is None else {arguments.beside.name: None}
     for run in arguments.runs:
         print(f"\n{run.name}, {choose_environment(run)[0]}\n\n{HEAD}", flush=True)
-        for name, text in rows_of(arguments).items():
-            result = driven(run, name, text, arguments)
+        for name, text in rows.items():
+            result = driven(run if text else arguments.beside, name, text, arguments)
             perfect = result if name == "perfect" else perfect
-            shown, rise = line(name, perfect, result)
+            rise = shown(name, perfect, result)
             worst = max(worst, rise if name == "cameras" else 0.0)
-            print(shown, flush=True)
     return int(worst > arguments.most)
 
 

@@ -1,0 +1,68 @@
+"""scripts/stack_table.py: rows on the same seeds, kept in parts, paired with perfect perception."""
+
+import json
+
+import pytest
+import torch
+
+import sim
+from agents import networks, ppo
+from perception.detection.learning import CLASSES
+from perception.detection.one_stage import OneStage, OneStageConfig
+from perception.model_folder import ModelFacts, save_model
+from scripts import stack_table
+
+SMALL = ppo.Config(total_steps=32, horizon=4, minibatch_size=16, network=networks.Config(hidden=(8,)))
+
+
+@pytest.fixture(scope="module")
+def folders(tmp_path_factory):
+    """A run whose policy has seen nothing, and a detector that finds nothing."""
+    root = tmp_path_factory.mktemp("stack")
+    envs = sim.make_vec("highway-fast-v0", 8, config={"vehicles_count": 5, "duration": 2})
+    ppo.train(SMALL, envs, root / "x", show_progress=False)
+    config = OneStageConfig(CLASSES)
+    torch.manual_seed(0)
+    save_model(root / "blind", ModelFacts("one-stage", CLASSES, vars(config)), OneStage(config).state_dict())
+    return root
+
+
+def arguments(folders, out, **options):
+    detector = {"detector": folders / "blind", "out": out, "stack": "rate=1", "episodes": 3}
+    return stack_table.Arguments((folders / "x",), **(detector | options))
+
+
+def test_rows_are_paired_and_kept_in_parts(folders, tmp_path, monkeypatch, capsys):
+    monkeypatch.setattr(stack_table, "PART", 2)
+    assert stack_table.main(arguments(folders, tmp_path, beside=folders / "x", most=100)) == 0
+    table = capsys.readouterr().out
+    rows = {line.split(" | ")[0].strip("| "): line.split(" | ") for line in table.splitlines() if "of 3" in line}
+    assert list(rows) == ["perfect", "cameras", "detector=oracle", "fusion=oracle", "tracker=oracle", "x"]
+    assert rows["perfect"][1] == rows["x"][1] and rows["x"][4].startswith("+0.00")  # the features themselves
+    assert all(stage in rows["cameras"][5] for stage in ("cameras", "detector", "fusion", "tracker", "policy"))
+    parts = sorted(tmp_path.glob("x-cameras-*.json"))
+    assert [path.name for path in parts] == ["x-cameras-1000000-2.json", "x-cameras-1000002-1.json"]
+    kept = {path: path.stat().st_mtime_ns for path in tmp_path.iterdir()}
+    stack_table.main(arguments(folders, tmp_path, beside=folders / "x", most=100))
+    assert capsys.readouterr().out == table
+    assert {path: path.stat().st_mtime_ns for path in tmp_path.iterdir()} == kept
+
+
+def test_crashes_that_rise_too_far_fail(folders, tmp_path):
+    stack_table.main(arguments(folders, tmp_path))
+    (part,) = tmp_path.glob("x-cameras-*.json")
+    told = json.loads(part.read_text())
+    told["per_episode"]["crashed"] = [True] * 3
+    part.write_text(json.dumps(told))
+    (perfect,) = tmp_path.glob("x-perfect-*.json")
+    before = json.loads(perfect.read_text())
+    before["per_episode"]["crashed"] = [False] * 3
+    perfect.write_text(json.dumps(before))
+    assert stack_table.main(arguments(folders, tmp_path)) == 1
+    assert stack_table.main(arguments(folders, tmp_path, most=100)) == 0
+
+
+def test_results_of_another_stack_are_refused(folders, tmp_path):
+    stack_table.main(arguments(folders, tmp_path))
+    with pytest.raises(ValueError, match="is of another stack"):
+        stack_table.main(arguments(folders, tmp_path, stack="rate=5"))
