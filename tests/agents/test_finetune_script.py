@@ -23,7 +23,7 @@ def trained(tmp_path_factory):
 
 
 def tune(start, out, *more, **options):
-    finetune.main(finetune.Arguments(start, out, *more, **({"total_steps": 64} | options)))
+    finetune.main(finetune.Arguments(start, out, *more, **({"total_steps": 64, "seed": 7} | options)))
 
 
 def test_a_run_is_trained_on_and_resumed(trained, tmp_path):

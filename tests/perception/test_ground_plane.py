@@ -105,6 +105,19 @@ def test_errors_are_as_large_as_they_say():
     assert float((far > 9.21).double().mean()) < 0.04  # 0.01
 
 
+def test_what_the_picture_cuts_aside_is_less_sure():
+    """A car that the left edge cuts: how high it reaches is not trusted; of one in the middle nothing changes."""
+    spreads = {}
+    for cut in (0.0, 0.1):
+        for name, right in (("cut", -6.0), ("whole", 0.0)):
+            box = box_of(FRONT, CAR, world_place(9.0, right), POSE[2])
+            assert (box[0] == 0) == (name == "cut")
+            found = fitted(FRONT, [box], [CAR], [POSE[2]], BoxErrors(cut=cut))
+            spreads[name, cut] = float(found.covariance[0].diagonal().sum())
+    assert spreads["cut", 0.1] > 1.5 * spreads["cut", 0.0]
+    assert spreads["whole", 0.1] == spreads["whole", 0.0]
+
+
 def test_the_range_is_unsure_and_the_bearing_sure():
     """Along the ray the error grows with the square of the distance, across it with the distance at most."""
     spread = {}

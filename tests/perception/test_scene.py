@@ -1,6 +1,7 @@
 """From pictures' labels to a scene: where things are, who they are, how fast; worlds do not know of each other."""
 
 import math
+from dataclasses import replace
 
 import pytest
 import torch
@@ -8,6 +9,7 @@ from gymnasium.vector import AutoresetMode
 
 import sim
 from agents.stack import StackDriver, StackSettings
+from perception.fusion import Measurements
 from perception.scene import SceneSettings
 from sim.evaluation.driver import ConstantDriver, DriverSpec, stepped, watchers
 from sim.lane_directions import LaneDirections
@@ -159,6 +161,52 @@ def test_a_new_thing_needs_evidence():
         numbers = set(scene.number[world][scene.valid[world]].tolist())
         assert not numbers & set(tracks.number[world][new[world]].tolist())
     assert counted
+
+
+def measured(places, scores):
+    """One world's measurements, cars that are surely there."""
+    place = torch.tensor([places], dtype=torch.float64)
+    one = torch.ones(place.shape[:2], dtype=torch.int64)
+    covariance = 0.04 * torch.eye(2, dtype=torch.float64).expand(*one.shape, 2, 2)
+    return Measurements(place, covariance, one.bool(), torch.tensor([scores], dtype=torch.float64), one, -one)
+
+
+def followed(perception, places, scores, elapsed, fresh=False):
+    """The tracks after one more look at one world."""
+    true = torch.ones(1, dtype=torch.bool)
+    elapsed = torch.tensor([elapsed], dtype=torch.float64)
+    perception.follow(measured(places, scores), elapsed, true if fresh else ~true, true)
+    return perception.tracks()
+
+
+def test_what_is_in_one_place_is_one_thing_from_the_first_look():
+    envs, driver, _ = stack([1])
+    ego = scene_from_world(envs).ego
+    x, y = float(ego.x), float(ego.y)
+    places = [[x + 30, y + 0.4], [x + 32, y], [x + 50, y]]
+    tracks = followed(driver.perception, places, [0.6, 0.9, 0.8], 0.0, fresh=True)
+    assert sorted(tracks.state[0, tracks.valid[0], 0].tolist()) == [x + 32, x + 50]  # the surer one of the first two
+
+
+def test_a_swerve_settles_along_the_lane_and_a_crossing_goes_on():
+    """Of two things not seen any more: a swerve of one that drove along its lane fades, the other goes on across it."""
+    envs, driver, _ = stack([1])
+    ego = scene_from_world(envs).ego
+    x, y = float(ego.x), float(ego.y)
+    perception = driver.perception
+    for look in range(12):
+        t = 0.2 * look
+        places = [[x + 40 + 20 * t, y + 1.5 * t], [x + 150 + 1.0 * t, y - 3 + 3.0 * t]]
+        tracks = followed(perception, places, [0.9, 0.9], 0.2, fresh=look == 0)
+    swerve, crossing = tracks.state[0, :2].clone()
+    assert swerve[3] > 0.7 and crossing[3] > 2.0
+    for _ in range(5):
+        nothing = replace(measured(places, [0.9, 0.9]), there=torch.zeros(1, 2, dtype=torch.bool))
+        false = torch.zeros(1, dtype=torch.bool)
+        perception.follow(nothing, torch.tensor([0.2], dtype=torch.float64), false, ~false)
+    later = perception.tracks().state[0, :2]
+    assert later[0, 3] == pytest.approx(float(swerve[3]) * math.exp(-1 / 0.7), rel=0.05)
+    assert later[1, 3] == pytest.approx(float(crossing[3]), rel=0.05)
 
 
 def test_lanes_run_where_the_cars_head():
