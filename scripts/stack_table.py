@@ -68,7 +68,9 @@ def shown(name: str, perfect: dict, result: dict) -> float:
     hit, before = torch.tensor(result["crashed"]), torch.tensor(perfect["crashed"])
     rise = tango_interval(int((hit > before).sum()), int((before > hit).sum()), len(hit))
     gain = mean_interval(np.subtract(result["return"], perfect["return"]))
-    crashes = f"{hit.sum()} of {len(hit)} | {100 * rise.value:+.1f} ({100 * rise.low:+.1f} to {100 * rise.high:+.1f})"
+    crashes = (
+        f"{int(hit.sum())} of {len(hit)} | {100 * rise.value:+.1f} ({100 * rise.low:+.1f} to {100 * rise.high:+.1f})"
+    )
     change = f"{np.mean(result['return']):.2f} | {gain.value:+.2f} ({gain.low:+.2f} to {gain.high:+.2f})"
     times = ", ".join(f"{stage} {ms:.1f}" for stage, ms in result["ms"].items())
     print(f"| {name} | {crashes} | {change} | {times} |", flush=True)
