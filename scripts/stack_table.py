@@ -19,8 +19,7 @@ from sim.evaluation.report_files import write_text
 from sim.evaluation.runner import evaluate
 from sim.evaluation.statistics import mean_interval, tango_interval
 
-PART = 50
-"""Episodes driven at once."""
+PART = 50  # episodes driven at once
 PERFECT = "detector=oracle,fusion=oracle,tracker=oracle"
 HEAD = "| perception | crashes | rise [points] | return | change | ms a decision and world |\n|---" + "|--:" * 5 + "|"
 
@@ -68,9 +67,8 @@ def shown(name: str, perfect: dict, result: dict) -> float:
     hit, before = torch.tensor(result["crashed"]), torch.tensor(perfect["crashed"])
     rise = tango_interval(int((hit > before).sum()), int((before > hit).sum()), len(hit))
     gain = mean_interval(np.subtract(result["return"], perfect["return"]))
-    crashes = (
-        f"{int(hit.sum())} of {len(hit)} | {100 * rise.value:+.1f} ({100 * rise.low:+.1f} to {100 * rise.high:+.1f})"
-    )
+    points = [f"{100 * value:+.1f}" for value in (rise.value, rise.low, rise.high)]
+    crashes = f"{int(hit.sum())} of {len(hit)} | {points[0]} ({points[1]} to {points[2]})"
     change = f"{np.mean(result['return']):.2f} | {gain.value:+.2f} ({gain.low:+.2f} to {gain.high:+.2f})"
     times = ", ".join(f"{stage} {ms:.1f}" for stage, ms in result["ms"].items())
     print(f"| {name} | {crashes} | {change} | {times} |", flush=True)
