@@ -39,13 +39,15 @@ class BoxErrors:
     Attributes:
         pixels: of each side of a box [px]. share: of each side, added to it, of the box's size along that axis.
         cut: of the upper and lower side, added to `share`, where the picture cuts the thing to the left or right: how
-            far it reaches is then beyond the picture.
+            far it reaches is then beyond the picture. cut_place: of such a thing's place, both ways [m]: two cameras
+            that cut it err alike, look after look.
         range_share: of the range, which no look at the same thing takes away. bearing: [rad].
     """
 
     pixels: float = 0.6
     share: float = 0.03
     cut: float = 0.1
+    cut_place: float = 0.7
     range_share: float = 0.02
     bearing: float = 0.004
 
@@ -183,7 +185,8 @@ def fit_places(
         unknowns = unknowns + torch.minimum(torch.maximum(step, -limit), limit)
     residual, slope = _linearised(boxes, best, points, heading, seen_from)
     unsure = _solved(_normal(weight, slope, prior), torch.eye(6, dtype=guess.dtype, device=guess.device)[:, :2])
-    return _placed(best, unsure[:, :2], (weight * residual**2).sum(1), seen_from, errors)
+    cut = _cut(boxes, seen_from)[:, [0, 2]].any(1)
+    return _placed(best, unsure[:, :2], (weight * residual**2).sum(1), cut, seen_from, errors)
 
 
 def _linearised(
@@ -228,8 +231,10 @@ def _solved(matrix: Tensor, right: Tensor) -> Tensor:
     return rows[:, :, matrix.shape[-1] :]
 
 
-def _placed(best: Tensor, polar: Tensor, misfit: Tensor, seen_from: Viewpoints, errors: BoxErrors) -> Places:
-    """Polar unknowns and their covariance [B, 2, 2] in the world's metres."""
+def _placed(
+    best: Tensor, polar: Tensor, misfit: Tensor, cut: Tensor, seen_from: Viewpoints, errors: BoxErrors
+) -> Places:
+    """Polar unknowns and their covariance [B, 2, 2] in the world's metres; `cut` [B] by the picture to a side."""
     reach, bearing = best[:, 0].exp(), best[:, 1]
     along = torch.stack([bearing.cos(), bearing.sin()], -1)
     across = torch.stack([-along[:, 1], along[:, 0]], -1)
@@ -237,4 +242,6 @@ def _placed(best: Tensor, polar: Tensor, misfit: Tensor, seen_from: Viewpoints, 
     polar = polar + torch.diag(polar.new_tensor([errors.range_share**2, errors.bearing**2]))
     polar = polar * (reach**2)[:, None, None]
     covariance = (turn[:, :, :, None, None] * polar[:, None, :, :, None] * turn.mT[:, None, None]).sum((2, 3))
+    loose = errors.cut_place**2 * torch.eye(2, dtype=covariance.dtype, device=covariance.device)
+    covariance = covariance + cut[:, None, None] * loose
     return Places(seen_from.place[:, :2] + reach[:, None] * along, covariance, reach, bearing, misfit)

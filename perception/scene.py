@@ -40,6 +40,7 @@ class SceneSettings:
         evidence: sum of its scores from which a new thing counts; those of an episode's first look count at once.
         traffic: how fast a new thing is taken to drive along its lane, if the ego is not slower [m/s]. speed, aside:
             standard deviations of that, along the lane and across it [m/s].
+        centred: standard deviation of how far things are from the middle of their lane, at each look [m].
         errors: of the boxes. tracks: how things move.
     """
 
@@ -49,6 +50,7 @@ class SceneSettings:
     traffic: float = 22.0
     speed: float = 4.0
     aside: float = 0.7
+    centred: float = 0.5
     errors: BoxErrors = field(default_factory=BoxErrors)
     tracks: GroundSettings = field(default_factory=lambda: GroundSettings(acceleration=0.6, lost=2.0))
 
@@ -175,18 +177,24 @@ class ScenePerception:
             restart,
             speed[..., None] * along,
             spread,
-            self._along(),
+            self._ways()[0],
         )
         self._looks = torch.where(restart, 0, self._looks) + looked.long()
         self._count_votes(found)
+        along, offset, crosses = self._ways()
+        lane_bound = self._now.valid & looked[:, None] & ~crosses & ~self.outlines.still[self._votes.argmax(-1)]
+        self._now = self._tracks.drawn(along, offset, self.settings.centred, lane_bound)
 
-    def _along(self) -> Tensor:
-        """Unit vectors [N, K, 2] along which what is known drives: its lane, or its own way where it crosses that."""
+    def _ways(self) -> tuple[Tensor, Tensor, Tensor]:
+        """Unit vectors [N, K, 2] along which things drive, how far to the right of their lanes [m], do they cross them.
+
+        Of one that crosses its lane the vector is its own way, else the lane's.
+        """
         state = self._now.state
-        lane, own = self._lanes(state[..., :2])[0], torch.atan2(state[..., 3], state[..., 2])
+        (lane, offset), own = self._lanes(state[..., :2]), torch.atan2(state[..., 3], state[..., 2])
         crosses = (state[..., 2:].norm(dim=-1) > MOVING) & (wrapped(own - lane).abs() > CROSSING)
         heading = torch.where(crosses, own, lane)
-        return torch.stack([heading.cos(), heading.sin()], -1)
+        return torch.stack([heading.cos(), heading.sin()], -1), offset, crosses
 
     def _count_votes(self, found: Measurements) -> None:
         """Remember of what classes things looked to be, with what scores."""

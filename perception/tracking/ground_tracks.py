@@ -156,6 +156,24 @@ class GroundTracks:
         self._begin(place, covariance, there, number, velocity, velocity_covariance)
         return self.now()
 
+    def drawn(self, along: Tensor, offset: Tensor, spread: float, which: Tensor) -> GroundTracksNow:
+        """Return what is known once the things `which` [N, K] are drawn towards the middles of their lanes.
+
+        Args:
+            along: [N, K, 2], unit vectors along the lanes.
+            offset: [N, K], how far to the right of them they are [m].
+            spread: standard deviation of that of things at large [m].
+            which: bool [N, K].
+        """
+        right = torch.stack([-along[..., 1], along[..., 0]], -1)
+        reach = product(self._covariance[..., :2], right[..., None])[..., 0]  # [N, K, 4]
+        sure = 1 / ((right * reach[..., :2]).sum(-1) + spread**2)
+        state = self._state - reach * (sure * offset)[..., None]
+        better = self._covariance - sure[..., None, None] * reach[..., :, None] * reach[..., None, :]
+        self._state = torch.where(which[..., None], state, self._state)
+        self._covariance = torch.where(which[..., None, None], better, self._covariance)
+        return self.now()
+
     def now(self) -> GroundTracksNow:
         """Return what is known; a copy."""
         valid = self._valid

@@ -188,25 +188,43 @@ def test_what_is_in_one_place_is_one_thing_from_the_first_look():
     assert sorted(tracks.state[0, tracks.valid[0], 0].tolist()) == [x + 32, x + 50]  # the surer one of the first two
 
 
-def test_a_swerve_settles_along_the_lane_and_a_crossing_goes_on():
-    """Of two things not seen any more: a swerve of one that drove along its lane fades, the other goes on across it."""
+def test_a_swerve_settles_along_the_lane_and_is_drawn_to_its_middle():
+    """Of a thing seen no more that swerved: across the lane its velocity fades, ahead it stays."""
     envs, driver, _ = stack([1])
     ego = scene_from_world(envs).ego
     x, y = float(ego.x), float(ego.y)
     perception = driver.perception
     for look in range(12):
-        t = 0.2 * look
-        places = [[x + 40 + 20 * t, y + 1.5 * t], [x + 150 + 1.0 * t, y - 3 + 3.0 * t]]
-        tracks = followed(perception, places, [0.9, 0.9], 0.2, fresh=look == 0)
-    swerve, crossing = tracks.state[0, :2].clone()
-    assert swerve[3] > 0.7 and crossing[3] > 2.0
+        place = [x + 40 + 20 * 0.2 * look, y - 1 + 1.5 * 0.2 * look]
+        tracks = followed(perception, [place], [0.9], 0.2, fresh=look == 0)
+    swerve = tracks.state[0, 0].clone()
+    assert swerve[2] == pytest.approx(20, abs=1) and swerve[3] > 0.7
+    nothing, false = replace(measured([place], [0.9]), there=torch.zeros(1, 1, dtype=torch.bool)), torch.zeros(1) > 0
     for _ in range(5):
-        nothing = replace(measured(places, [0.9, 0.9]), there=torch.zeros(1, 2, dtype=torch.bool))
-        false = torch.zeros(1, dtype=torch.bool)
         perception.follow(nothing, torch.tensor([0.2], dtype=torch.float64), false, ~false)
-    later = perception.tracks().state[0, :2]
-    assert later[0, 3] == pytest.approx(float(swerve[3]) * math.exp(-1 / 0.7), rel=0.05)
-    assert later[1, 3] == pytest.approx(float(crossing[3]), rel=0.05)
+    later, ways = perception.tracks().state[0, 0], perception._ways()
+    assert later[2] == pytest.approx(float(swerve[2]), abs=0.1)
+    assert abs(later[3]) < float(swerve[3]) / 2
+    assert abs(ways[1][0, 0]) < 0.6 and not ways[2][0, 0]
+
+
+def test_what_crosses_a_lane_is_not_drawn_to_it():
+    envs, driver, _ = stack([1])
+    ego = scene_from_world(envs).ego
+    perception, velocity = driver.perception, torch.tensor([[[20.0, 2.0], [3.0, 6.0]]], dtype=torch.float64)
+    found = measured([[float(ego.x) + 40, float(ego.y) + 1], [float(ego.x) + 80, float(ego.y) + 1]], [0.9, 0.9])
+    sure = 0.01 * torch.eye(2, dtype=torch.float64).expand(1, 2, 2, 2)
+    start = (found.place, found.covariance, found.there, 0.0, None, torch.tensor([True]), velocity, sure)
+    perception._now = perception._tracks.update(*start)
+    along, offset, crosses = perception._ways()
+    assert crosses[0, :2].tolist() == [False, True] and offset[0, :2].tolist() == pytest.approx([1, 1])
+    assert along[0, 0].tolist() == pytest.approx([1, 0]) and along[0, 1].tolist() == pytest.approx(
+        [0.4472, 0.8944], abs=1e-4
+    )
+    nothing = replace(found, there=torch.zeros(1, 2, dtype=torch.bool))
+    perception.follow(nothing, torch.tensor([0.0], dtype=torch.float64), torch.tensor([False]), torch.tensor([True]))
+    assert perception.tracks().state[0, 0, 1] < float(ego.y) + 0.95
+    assert perception.tracks().state[0, 1, 1] == pytest.approx(float(ego.y) + 1)
 
 
 def test_lanes_run_where_the_cars_head():

@@ -1,5 +1,7 @@
 """Things on the ground: the filter is the textbook's, its covariance honest, and worlds do not know of each other."""
 
+import math
+
 import numpy as np
 import pytest
 import torch
@@ -137,6 +139,23 @@ def test_across_a_lane_a_velocity_settles():
     place = 2 * spread * 0.5 * (1.2 - 0.5 * (1 - fading)) - spread * 0.25 * (1 - fading) ** 2
     assert variance[1, 1].item() == pytest.approx(1 + 16 * 0.25 * (1 - fading) ** 2 + place, rel=1e-9)
     assert variance[2, 2].item() == pytest.approx(16.0) and variance[0, 0].item() == pytest.approx(1 + 16 * 1.44)
+
+
+def test_drawn_to_the_middle_of_a_lane_as_by_a_measurement_of_it():
+    """The textbook's update with one measured number: 0 for the distance to the right of the lane."""
+    tracks = GroundTracks(1, 2)
+    for step in range(3):
+        before = update(tracks, [[10.0 * step, 3.0 + 0.4 * step], [50.0, 9.0]], 0.5)
+    heading = 0.3
+    along = torch.tensor([math.cos(heading), math.sin(heading)], dtype=torch.float64).expand(1, 2, 2)
+    which = torch.tensor([[True, False]])
+    now = tracks.drawn(along, torch.tensor([[1.5, 9.0]], dtype=torch.float64), 0.5, which)
+    right = np.array([[-math.sin(heading), math.cos(heading), 0, 0]])
+    mean, cov = before.state[0, 0].numpy(), before.covariance[0, 0].numpy()
+    gain = cov @ right.T / (right @ cov @ right.T + 0.25)
+    assert now.state[0, 0].numpy() == pytest.approx(mean - gain[:, 0] * 1.5, rel=1e-9)
+    assert now.covariance[0, 0].numpy() == pytest.approx((np.eye(4) - gain @ right) @ cov, rel=1e-9, abs=1e-12)
+    assert torch.equal(now.state[0, 1], before.state[0, 1])
 
 
 def test_one_place_has_one_thing():
