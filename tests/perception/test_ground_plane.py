@@ -116,6 +116,9 @@ def test_what_the_picture_cuts_aside_is_less_sure():
             spreads[name, cut] = float(found.covariance[0].diagonal().sum())
     assert spreads["cut", 0.1] > 1.5 * spreads["cut", 0.0]
     assert spreads["whole", 0.1] == spreads["whole", 0.0]
+    box = box_of(FRONT, CAR, world_place(9.0, -6.0), POSE[2])
+    more, less = (fitted(FRONT, [box], [CAR], [POSE[2]], BoxErrors(cut_place=one)).covariance[0] for one in (0.7, 0.0))
+    assert (more - less).flatten().tolist() == pytest.approx([0.49, 0, 0, 0.49])
 
 
 def test_the_range_is_unsure_and_the_bearing_sure():
