@@ -1,7 +1,7 @@
 """What perception costs a driver: the same policy behind true features, cameras, and cameras with one stage's oracle.
 
 python scripts/stack_table.py runs/x runs/y --detector weights/one-stage --out runs/stack --also domain=held-out
-What is done stands in --out, in parts of 50 episodes. Exit code 1 if crashes rise by more than --most.
+Kept in --out, in parts of 50 episodes. Exit code 1 if crashes rise by more than --most.
 """
 
 import json
@@ -45,10 +45,9 @@ class Arguments:
 
 def driven(run: Path, name: str, text: str | None, arguments: Arguments) -> dict:
     """The results of a row's episodes, joined; parts that have been driven are read."""
-    parts = []
-    for first in range(arguments.seed, arguments.seed + arguments.episodes, PART):
-        seeds = range(first, min(first + PART, arguments.seed + arguments.episodes))
-        path = arguments.out / f"{run.name}-{name}-{first}-{len(seeds)}.json"
+    parts, end = [], arguments.seed + arguments.episodes
+    for seeds in (range(first, min(first + PART, end)) for first in range(arguments.seed, end, PART)):
+        path = arguments.out / f"{run.name}-{name}-{seeds[0]}-{len(seeds)}.json"
         driver = choose_driver(run) if text is None else stack_of(f"{run},{text}")
         if not path.is_file():
             result = evaluate(driver, *choose_environment(run), seeds, progress=sys.stderr.isatty())
@@ -82,13 +81,14 @@ def main(arguments: Arguments) -> int:
     rows = {"perfect": f"{ours},{PERFECT}", "cameras": ours}
     rows |= {more: f"{ours},{more}" for more in (*PERFECT.split(","), *arguments.also)}
     rows |= {} if arguments.beside is None else {arguments.beside.name: None}
+    for text in (f"{run},{text}" for run in arguments.runs for text in rows.values() if text):
+        stack_of(text).build("cpu")  # what is wrong is said before anything is driven
     for run in arguments.runs:
         print(f"\n{run.name}, {choose_environment(run)[0]}\n\n{HEAD}", flush=True)
         for name, text in rows.items():
             result = driven(run if text else arguments.beside, name, text, arguments)
             perfect = result if name == "perfect" else perfect
-            rise = shown(name, perfect, result)
-            worst = max(worst, rise if name == "cameras" else 0.0)
+            worst = max(worst, shown(name, perfect, result) * (name == "cameras"))
     return int(worst > arguments.most)
 
 

@@ -67,3 +67,14 @@ def test_results_of_another_stack_are_refused(folders, tmp_path):
     stack_table.main(arguments(folders, tmp_path))
     with pytest.raises(ValueError, match="is of another stack"):
         stack_table.main(arguments(folders, tmp_path, stack="rate=5"))
+
+
+def test_mistakes_are_named_before_anything_is_driven(folders, tmp_path):
+    for options, message in (
+        ({"detector": folders / "none"}, "holds no model"),
+        ({"also": ("rate=9x",)}, "stack rate is '9x'"),
+        ({"stack": "runtime=onnx"}, "onnx"),
+    ):
+        with pytest.raises((ValueError, FileNotFoundError), match=message):
+            stack_table.main(arguments(folders, tmp_path, **options))
+    assert not list(tmp_path.iterdir())
