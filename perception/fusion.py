@@ -15,7 +15,7 @@ from torch import Tensor
 
 from perception.detection.postprocess import Detections
 from perception.small_matrices import inverse, product
-from perception.tracking.association import assign, overlaps
+from perception.tracking.association import assign, outdone, overlaps
 from sim.evaluation.metrics.signals import wrapped
 from sim.sensors.lidar import Scan
 
@@ -70,11 +70,7 @@ class Boxes:
 def _outdone(boxes: Tensor, scores: Tensor) -> Tensor:
     """Bool [P, M]: does a box with a higher score, or the same and an earlier row, show the same thing."""
     same = (overlaps(boxes, boxes) > SAME_BOX) | _inside(boxes)
-    order = torch.arange(scores.shape[1], device=scores.device)
-    better = (scores[:, None] > scores[:, :, None]) | (
-        (scores[:, None] == scores[:, :, None]) & (order[None, None] < order[None, :, None])
-    )
-    return (same & better).any(2)
+    return outdone(same, scores)
 
 
 def _inside(boxes: Tensor) -> Tensor:

@@ -165,8 +165,10 @@ def fit_places(
     guess[:, 0] = offset.norm(dim=1).clamp(1.0, 500.0).log()
     guess[:, 1] = torch.atan2(offset[:, 1], offset[:, 0])
     sides = (boxes[:, 2:] - boxes[:, :2]).repeat(1, 2)
+    cut = (boxes - boxes.new_tensor([0.0, 0.0, *seen_from.size])).abs() < CUT
+    beside = cut[:, [0, 2]].any(1)
     share = torch.full_like(sides, errors.share)
-    share[:, [1, 3]] += errors.cut * _cut(boxes, seen_from)[:, [0, 2]].any(1, keepdim=True)
+    share[:, [1, 3]] += errors.cut * beside[:, None]
     weight = 1 / (errors.pixels**2 + (share * sides) ** 2)
     loose = torch.full_like(guess[:, :1], torch.inf)
     prior = torch.cat([loose, loose, spread, torch.full_like(loose, TURNED)], 1) ** -2.0
@@ -175,7 +177,7 @@ def fit_places(
     lowest = torch.full_like(guess[:, 0], torch.inf)
     limit = guess.new_tensor(LARGEST_STEP)
     for _ in range(ROUNDS + 1):
-        residual, slope = _linearised(boxes, unknowns, points, heading, seen_from)
+        residual, slope = _linearised(boxes, cut, unknowns, points, heading, seen_from)
         away = unknowns - guess
         cost = (weight * residual**2).sum(1) + (prior * away**2).sum(1)
         better = cost < lowest
@@ -183,16 +185,18 @@ def fit_places(
         pull = (weight[:, :, None] * residual[:, :, None] * slope).sum(1) - prior * away
         step = _solved(_normal(weight, slope, prior), pull[..., None])[..., 0]
         unknowns = unknowns + torch.minimum(torch.maximum(step, -limit), limit)
-    residual, slope = _linearised(boxes, best, points, heading, seen_from)
+    residual, slope = _linearised(boxes, cut, best, points, heading, seen_from)
     unsure = _solved(_normal(weight, slope, prior), torch.eye(6, dtype=guess.dtype, device=guess.device)[:, :2])
-    cut = _cut(boxes, seen_from)[:, [0, 2]].any(1)
-    return _placed(best, unsure[:, :2], (weight * residual**2).sum(1), cut, seen_from, errors)
+    return _placed(best, unsure[:, :2], (weight * residual**2).sum(1), beside, seen_from, errors)
 
 
 def _linearised(
-    boxes: Tensor, unknowns: Tensor, points: Tensor, heading: Tensor, seen_from: Viewpoints
+    boxes: Tensor, cut: Tensor, unknowns: Tensor, points: Tensor, heading: Tensor, seen_from: Viewpoints
 ) -> tuple[Tensor, Tensor]:
-    """What is left of the boxes [B, 4] and how the model's sides move with the unknowns [B, 4, 6]."""
+    """What is left of the boxes [B, 4] and how the model's sides move with the unknowns [B, 4, 6].
+
+    `cut` [B, 4]: which sides of the boxes the edge of the picture cuts.
+    """
     changes = torch.eye(6, dtype=unknowns.dtype, device=unknowns.device) * STEP
     tried = torch.cat([unknowns[None], unknowns[None] + changes[:, None]])
     shown = outer_boxes(tried, points, heading, seen_from)
@@ -200,13 +204,8 @@ def _linearised(
         [shown[..., :2].clamp(min=0), torch.minimum(shown[..., 2:], boxes.new_tensor(seen_from.size))], -1
     )
     # Only of a side that the picture cuts: elsewhere a guess outside the picture would have no slope to lead it back.
-    shown = torch.where(_cut(boxes, seen_from), beyond, shown)
+    shown = torch.where(cut, beyond, shown)
     return boxes - shown[0], ((shown[1:] - shown[:1]) / STEP).permute(1, 2, 0)
-
-
-def _cut(boxes: Tensor, seen_from: Viewpoints) -> Tensor:
-    """Bool [B, 4]: which sides of boxes the edge of the picture cuts."""
-    return (boxes - boxes.new_tensor([0.0, 0.0, *seen_from.size])).abs() < CUT
 
 
 def _normal(weight: Tensor, slope: Tensor, prior: Tensor) -> Tensor:

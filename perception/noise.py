@@ -25,7 +25,7 @@ PLACE_ALONG = (0.3, 0.4, 0.8, 2.4, 4.6, 8.0)
 PLACE_ACROSS = (0.25, 0.2, 0.2, 0.25, 0.7, 1.5)
 SPEED_ALONG = (0.5, 0.5, 0.8, 1.6, 2.3, 2.5)
 SPEED_ACROSS = (0.25, 0.3, 0.3, 0.3, 0.5, 0.5)
-"""Standard deviations along the road's x and across it [m], [m/s]."""
+"""Standard deviations along the ego's heading and across it [m], [m/s]."""
 LOSES = (0.008, 0.012, 0.015, 0.04, 0.2, 0.5)
 """Probability that a thing seen at one decision is not at the next."""
 STAYS_LOST = (0.3, 0.55, 0.55, 0.7, 0.93, 0.99)
@@ -36,8 +36,7 @@ INVENTED = 0.15
 """Things a decision that are not there, between `INVENTED_FROM` and `INVENTED_TO` ahead [m]."""
 INVENTED_FROM, INVENTED_TO = -45.0, 80.0
 INVENTED_ASIDE, INVENTED_SPEED = 4.0, 3.0
-"""Standard deviations of where they are across the road, around the own lane [m], and of their speed around the own
-traffic's [m/s]."""
+"""Standard deviations of where they are aside of the ego [m], and of their speed around the traffic's [m/s]."""
 TRAFFIC = 21.0
 """Mean speed of invented things [m/s]."""
 PERFECT = 0.25
@@ -82,13 +81,16 @@ class SceneNoise:
         following = STAYS * self._errors + (1 - STAYS**2) ** 0.5 * normal
         self._errors = torch.where(fresh[:, None, None], normal, following)
         slot = scene.number.clamp(min=0) % things
-        ahead, aside = scene.tracked.x - scene.ego.x[:, None], scene.tracked.y - scene.ego.y[:, None]
+        away = scene.tracked.x - scene.ego.x[:, None], scene.tracked.y - scene.ego.y[:, None]
+        ahead, aside = _turned(*away, -scene.ego.heading)
         reach = torch.hypot(torch.where(ahead < 0, BEHIND * ahead, ahead), aside)
         lost = self._lose(scene.valid, slot, reach, fresh)
         spread = [_at(reach, table) for table in (PLACE_ALONG, PLACE_ACROSS, SPEED_ALONG, SPEED_ACROSS)]
         error = self._errors.gather(1, slot[..., None].expand(*slot.shape, 4)) * torch.stack(spread, -1)
         error = error * self._level[:, None, None]
-        there = {name: getattr(scene.tracked, name) + error[..., k] for k, name in enumerate(("x", "y", "vx", "vy"))}
+        place, speed = (_turned(error[..., k], error[..., k + 1], scene.ego.heading) for k in (0, 2))
+        off = zip(("x", "y", "vx", "vy"), (*place, *speed), strict=True)
+        there = {name: getattr(scene.tracked, name) + error for name, error in off}
         return self._with_invented(replace(scene, tracked=replace(scene.tracked, **there), valid=scene.valid & ~lost))
 
     def _lose(self, valid: Tensor, slot: Tensor, reach: Tensor, fresh: Tensor) -> Tensor:
@@ -108,13 +110,15 @@ class SceneNoise:
         invented = free & (self._uniform(*free.shape) < chance)
         ahead = INVENTED_FROM + (INVENTED_TO - INVENTED_FROM) * self._uniform(*free.shape)
         aside, faster = (torch.randn(free.shape, generator=self._generator, device=self.device) for _ in range(2))
-        zero, body = torch.zeros_like(ahead), scene.tracked
+        zero, body, ego = torch.zeros_like(ahead), scene.tracked, scene.ego
+        x, y = _turned(ahead, INVENTED_ASIDE * aside, ego.heading)
+        vx, vy = _turned(TRAFFIC + INVENTED_SPEED * faster, zero, ego.heading)
         placed = Bodies(
-            x=scene.ego.x[:, None] + ahead,
-            y=scene.ego.y[:, None] + INVENTED_ASIDE * aside,
-            vx=TRAFFIC + INVENTED_SPEED * faster,
-            vy=zero,
-            heading=zero,
+            x=ego.x[:, None] + x,
+            y=ego.y[:, None] + y,
+            vx=vx,
+            vy=vy,
+            heading=zero + ego.heading[:, None],
             length=zero + 5.0,
             width=zero + 2.0,
         )
@@ -149,6 +153,12 @@ class SceneNoise:
         """Put back what `state_dict` returned."""
         self._errors, self._lost, self._level = (state[name].to(self.device) for name in ("errors", "lost", "level"))
         self._generator.set_state(state["generator"].cpu())
+
+
+def _turned(along: Tensor, across: Tensor, angle: Tensor) -> tuple[Tensor, Tensor]:
+    """Vectors [N, K] turned by an angle of each world [N] [rad]."""
+    cosine, sine = angle.cos()[:, None], angle.sin()[:, None]
+    return cosine * along - sine * across, sine * along + cosine * across
 
 
 def _at(reach: Tensor, table: tuple[float, ...]) -> Tensor:

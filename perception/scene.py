@@ -17,7 +17,7 @@ from torch import Tensor
 from perception.bodies import outlines_of
 from perception.fusion import Boxes, Measurements, Sweep, merged, with_lidar
 from perception.ground_plane import BoxErrors, Viewpoints, first_guess, fit_places
-from perception.tracking.ground_tracks import GroundSettings, GroundTracks, GroundTracksNow, outdone
+from perception.tracking.ground_tracks import GroundSettings, GroundTracks, GroundTracksNow, crowded_out
 from sim.evaluation.metrics.signals import wrapped
 from sim.lane_directions import LaneDirections
 from sim.scene import SIGHT, Bodies, Scene, lanes_near, own_body
@@ -161,7 +161,7 @@ class ScenePerception:
         heading, aside = self._lanes(found.place)
         there = there & (aside.abs() <= ROADSIDE)
         along = torch.stack([heading.cos(), heading.sin()], -1)
-        there = there & ~outdone(found.place, along, found.score, there, self.settings.tracks)
+        there = there & ~crowded_out(found.place, along, found.score, there, self.settings.tracks)
         across = torch.stack([-along[..., 1], along[..., 0]], -1)
         still = self.outlines.still[found.label]
         speed = torch.hypot(ego.vx, ego.vy).double().clamp(max=self.settings.traffic)[:, None] * ~still

@@ -28,9 +28,9 @@ HEAD = "| perception | crashes | rise [points] | return | change | ms a decision
 class Arguments:
     """Drives each run's policy with perfect perception and through the stack, on the same seeds."""
 
-    runs: Annotated[tuple[Path, ...], tyro.conf.Positional]
-    detector: Path
-    out: Path
+    runs: Annotated[tuple[Path, ...], tyro.conf.Positional]  # run folders whose policies drive
+    detector: Path  # model folder
+    out: Path  # folder of the results
     stack: str = "rate=5,runtime=onnx"
     """Settings of all rows; see agents/stack.py."""
     also: Annotated[tuple[str, ...], tyro.conf.UseAppendAction] = ()

@@ -88,3 +88,10 @@ def assign(similarity: Tensor, allowed: Tensor) -> Tensor:
         row, column = rows[row], columns[column]
         matched[stream, row] = torch.where(allowed[stream, row, column], column, -1)
     return matched
+
+
+def outdone(same: Tensor, rank: Tensor) -> Tensor:
+    """Return bool [N, M]: is one the `same` [N, M, M] as another of higher rank [N, M], or as high and before."""
+    order = torch.arange(rank.shape[1], device=rank.device)
+    mine, other = rank[:, :, None], rank[:, None]
+    return (same & ((other > mine) | ((other == mine) & (order < order[:, None])))).any(2)

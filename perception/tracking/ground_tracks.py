@@ -16,7 +16,7 @@ import torch
 from torch import Tensor
 
 from perception.small_matrices import inverse, product
-from perception.tracking.association import assign
+from perception.tracking.association import assign, outdone
 
 
 @dataclass(frozen=True)
@@ -142,10 +142,10 @@ class GroundTracks:
             self._next = torch.where(restart, 1, self._next)
         place, covariance = (part.to(self._state.dtype) for part in (place, covariance))
         self._predict(elapsed, along)
-        far = self._distances(place, covariance)
         if number is not None:
-            matched, far = self._by_number(there, number), torch.zeros_like(far)
+            matched, far = self._by_number(there, number), place.new_zeros(*self._valid.shape, place.shape[1])
         else:
+            far = self._distances(place, covariance)
             matched = self._by_distance(place, there, far, along)
         self._correct(place, covariance, matched, far)
         kept = self._valid & (self._unseen <= self.settings.lost + 1e-9)
@@ -251,7 +251,7 @@ class GroundTracks:
     def _make_way(self, place: Tensor, matched: Tensor, along: Tensor) -> Tensor:
         """Drop things that stand where a better known one does; return the measurements [N, M] of what is known."""
         seen = self._age + (matched >= 0) * (1 + self._age.amax())
-        self._valid = self._valid & ~outdone(self._state[..., :2], along, seen, self._valid, self.settings)
+        self._valid = self._valid & ~crowded_out(self._state[..., :2], along, seen, self._valid, self.settings)
         return (in_one_place(self._state, along, place, self.settings) & self._valid[..., None]).any(1)
 
     def _correct(self, place: Tensor, covariance: Tensor, matched: Tensor, far: Tensor) -> None:
@@ -320,14 +320,10 @@ def in_one_place(place: Tensor, along: Tensor, other: Tensor, settings: GroundSe
     return (ahead < settings.length) & (aside < settings.width)
 
 
-def outdone(place: Tensor, along: Tensor, known: Tensor, there: Tensor, settings: GroundSettings) -> Tensor:
+def crowded_out(place: Tensor, along: Tensor, known: Tensor, there: Tensor, settings: GroundSettings) -> Tensor:
     """Return bool [N, K]: does a thing stand where a better `known` one does, or as well known in an earlier row."""
-    order = torch.arange(known.shape[1], device=known.device)
-    better = (known[:, None] > known[:, :, None]) | (
-        (known[:, None] == known[:, :, None]) & (order[None, None] < order[None, :, None])
-    )
     both = there[:, None] & there[:, :, None]
-    return (in_one_place(place, along, place, settings) & better & both).any(2)
+    return outdone(in_one_place(place, along, place, settings) & both, known)
 
 
 def _first(mask: Tensor) -> Tensor:

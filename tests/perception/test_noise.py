@@ -1,5 +1,8 @@
 """The errors that stand for perception are as large and as lasting as they say; without them nothing is changed."""
 
+import math
+from dataclasses import replace
+
 import pytest
 import torch
 
@@ -47,6 +50,27 @@ def test_errors_are_as_large_and_last_as_long_as_they_say(node):
     speed = (first.tracked.vx[both, 0] - 20) / SPEED_ALONG[node]
     assert speed.std().item() == pytest.approx(1, abs=0.03)
     assert (error * speed).mean().item() == pytest.approx(0, abs=0.03)
+
+
+def test_errors_turn_with_the_ego():
+    """A whole scene turned by an angle is seen as the unturned one, turned; also what is invented."""
+    worlds, angle = 2000, 0.7
+    scene, fresh = scene_of(worlds, 30.0), torch.ones(worlds, dtype=torch.bool)
+    turn = torch.tensor([[math.cos(angle), -math.sin(angle)], [math.sin(angle), math.cos(angle)]])
+    seen = SceneNoise(worlds, 8, seed=1)(scene, fresh)
+    around = {name: getattr(scene.tracked, name).clone() for name in Bodies.__dataclass_fields__}
+    for first, second in (("x", "y"), ("vx", "vy")):
+        both = torch.stack([around[first], around[second]], -1) @ turn.T
+        around[first], around[second] = both[..., 0], both[..., 1]
+    ego = replace(scene.ego, heading=torch.full((worlds,), angle))
+    turned = SceneNoise(worlds, 8, seed=1)(replace(scene, ego=ego, tracked=Bodies(**around)), fresh)
+    assert torch.equal(seen.valid, turned.valid) and bool((seen.number >= 1_000_000).any())
+    for first, second in (("x", "y"), ("vx", "vy")):
+        straight, bent = (
+            torch.stack([getattr(one.tracked, name)[seen.valid] for name in (first, second)], -1)
+            for one in (seen, turned)
+        )
+        assert torch.allclose(straight @ turn.T, bent, atol=1e-3)
 
 
 def test_what_is_lost_stays_lost_for_a_while():
