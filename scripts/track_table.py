@@ -23,7 +23,7 @@ from perception.data.manifest import NAME, read_manifest
 from perception.detection.detector import load_detector
 from perception.tracking.byte_tracker import TrackerSettings
 from perception.tracking.clips import FRAME_RATE, LEAST_HEIGHT, LEAST_VISIBILITY, SOURCES, describe, thinned, troubled
-from perception.tracking.comparison import PEERS, TUNED, TUNED_PEERS, compare, summary, table
+from perception.tracking.comparison import PEERS, TUNED_ON_DETECTIONS, TUNED_PEERS, compare, summary, table
 from perception.tracking.detections_cache import detected_clip, perfect_clip
 from perception.tracking.lstm_motion import LstmMotion
 
@@ -81,8 +81,8 @@ def main(arguments: Arguments) -> int:
             clips = [perfect_clip(arguments.data, name) for name in bar(names)]
         motions = {"Kalman": "kalman"} | ({"LSTM": LstmMotion.load(arguments.lstm)} if arguments.lstm else {})
         ours = {name: (motion, TrackerSettings()) for name, motion in motions.items()}
-        ours |= {f"{name}, tuned": (motion, TUNED) for name, motion in motions.items()}
-        peers = {**TUNED_PEERS, **PEERS} if arguments.peers else {}
+        tuned = TUNED_ON_DETECTIONS if arguments.detector else TUNED_PEERS
+        peers = {**tuned, **PEERS} if arguments.peers else {}
         spoil = thinned if arguments.detector else troubled
         rows = compare(clips, ours, peers, str(arguments.peers), arguments.seed, spoil)
         print(describe(clips), table(rows), summary(rows, list(ours)), sep="\n\n")

@@ -3,20 +3,13 @@
 from __future__ import annotations
 
 from collections.abc import Callable, Mapping
-from dataclasses import asdict
 from pathlib import Path
 
 import torch
 
-from perception.cameras import FRONT
 from perception.classification import datasets, transfer
-from perception.data.stream import FrameStream, StreamSettings
-from perception.detection.learning import CLASSES, Lessons
-from perception.detection.losses import detection_loss
-from perception.detection.one_stage import OneStage, OneStageConfig
+from perception.detection.recipe import Recipe, train
 from perception.lanes import models as lanes
-from perception.model_folder import ModelFacts
-from perception.training import Training, TrainingSettings
 
 SECONDS = {"one-stage": 60.0, "lanes": 20.0, "classifier": 15.0}
 """For which each tiny model is trained [s]; there are two lane networks."""
@@ -42,24 +35,15 @@ def tiny_models(
 
     step("training a one-stage detector")
     limit = seconds["one-stage"]
-    config = OneStageConfig(CLASSES)
-    torch.manual_seed(0)
-    stream = FrameStream(StreamSettings(cameras=(FRONT,), batch_size=10, frames=6), threads=1)
-    facts = ModelFacts("one-stage", config.classes, asdict(config), {"time_limit_s": limit})
-    network = OneStage(config).to(memory_format=torch.channels_last)
-    settings = TrainingSettings(steps=10_000, time_limit_s=limit, warm_up=20, averaging=0.95)
-    Training(
-        network, facts, lambda model, lesson: detection_loss(model, lesson.images, lesson.targets), Lessons(stream),
-        folder / "quick-one-stage", settings,
-    ).run(progress=False)  # fmt: skip
-    stream.close()
+    recipe = Recipe(steps=10_000, batch=10, time_limit_s=limit)
+    train(recipe, folder / "quick-one-stage", progress=False)
     note("quick-one-stage", limit)
 
     limit = seconds["lanes"]
     for kind in lanes.NETWORKS:
         step(f"training {kind}")
-        recipe = lanes.LaneRecipe(kind, steps=10_000, time_limit_s=limit, threads=threads)
-        lanes.lane_training(recipe, folder / f"quick-{kind}").run(progress=False)
+        lane_recipe = lanes.LaneRecipe(kind, steps=10_000, time_limit_s=limit, threads=threads)
+        lanes.lane_training(lane_recipe, folder / f"quick-{kind}").run(progress=False)
         note(f"quick-{kind}", limit)
 
     step("training a classifier")
@@ -69,7 +53,8 @@ def tiny_models(
     except (FileNotFoundError, ModuleNotFoundError) as error:
         notes.append(f"no classifier: {error}")
         return sources, notes
-    recipe = transfer.Recipe("plain", steps=10_000, batch=128, time_limit_s=limit)
-    transfer.train(recipe, data, folder / "quick-classifier")
+    transfer.train(
+        transfer.Recipe("plain", steps=10_000, batch=128, time_limit_s=limit), data, folder / "quick-classifier"
+    )
     note("quick-classifier", limit)
     return sources, notes

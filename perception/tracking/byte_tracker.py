@@ -42,9 +42,9 @@ class TrackerSettings:
         same_label: may only detections of its own label belong to a track.
     """
 
-    certain: float = 0.45
+    certain: float = 0.3
     uncertain: float = 0.1
-    begin: float = 0.7
+    begin: float = 0.3
     overlap: float = 0.1
     uncertain_overlap: float = 0.5
     new_overlap: float = 0.3

@@ -61,9 +61,28 @@ TUNED_PEERS = {
     ),
 }
 """As they did best on perfect clips of "val" made worse; `lost_track_buffer` is in thirtieths of a second."""
-
-TUNED = TrackerSettings(certain=0.1, begin=0.2)
-"""Ours as they did best there: of what `troubled` gives a low score, most is true."""
+TUNED_ON_DETECTIONS = {
+    "ByteTrack (Roboflow), tuned": Peer(
+        "ByteTrackTracker",
+        {
+            "lost_track_buffer": 60,
+            "track_activation_threshold": 0.4,
+            "high_conf_det_threshold": 0.3,
+            "minimum_iou_threshold": 0.2,
+        },
+    ),
+    "OC-SORT (Roboflow), tuned": Peer(
+        "OCSORTTracker",
+        {
+            "lost_track_buffer": 60,
+            "high_conf_det_threshold": 0.3,
+            "minimum_iou_threshold": 0.1,
+            "minimum_consecutive_frames": 1,
+            "direction_consistency_weight": 0.0,
+        },
+    ),
+}
+"""As they did best on what our one-stage detector finds in clips of "val"."""
 
 
 def follow(

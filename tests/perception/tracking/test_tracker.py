@@ -99,10 +99,10 @@ def test_a_track_ends_after_the_time_it_may_be_lost():
 def test_uncertain_detections_keep_tracks_but_begin_none():
     tracker = Tracker()
     tracker.update([seen(box(10))])
-    tracks = tracker.update([seen(box(10), box(200), scores=[0.3, 0.3])])
+    tracks = tracker.update([seen(box(10), box(200), scores=[0.2, 0.2])])
     assert tracks.number.tolist() == [1] and tracks.detection.tolist() == [0]
-    assert tracks.scores.tolist() == pytest.approx([0.3])
-    tracks = tracker.update([seen(box(10), box(200), scores=[0.05, 0.3])])
+    assert tracks.scores.tolist() == pytest.approx([0.2])
+    tracks = tracker.update([seen(box(10), box(200), scores=[0.05, 0.2])])
     assert tracks.detection.tolist() == [-1]
 
 
@@ -112,7 +112,7 @@ def test_uncertain_detections_are_for_tracks_seen_a_moment_ago(missed, found):
     tracker.update([seen(box(10))])
     for _ in range(missed):
         tracker.update([seen()])
-    tracks = tracker.update([seen(box(10), scores=[0.3])])
+    tracks = tracker.update([seen(box(10), scores=[0.2])])
     assert tracks.number.tolist() == [1] and tracks.detection.tolist() == [found]
 
 
