@@ -139,12 +139,12 @@ def peak_memory(module: str, arguments: Sequence[str], folder: Path | None = Non
         folder: where it runs.
 
     Raises:
-        RuntimeError: it failed.
+        ChildProcessError: it failed.
     """
     command = [sys.executable, "-m", module, *arguments]
     run = subprocess.run(command, capture_output=True, text=True, check=False, cwd=folder)
     if run.returncode:
-        raise RuntimeError(f"{module} failed: {(run.stderr.strip() or 'no message').splitlines()[-1]}")
+        raise ChildProcessError(f"{module} failed: {(run.stderr.strip() or 'no message').splitlines()[-1]}")
     return int(run.stdout.split()[-1])
 
 

@@ -19,6 +19,7 @@ from tqdm import tqdm
 from perception.benchmark.report import draw, markdown
 from perception.benchmark.run import Config, run
 from perception.model_folder import moved_into_place
+from sim.command import command
 
 
 @dataclass(frozen=True)
@@ -32,19 +33,16 @@ class Arguments:
     """Folder for the tables (table.md) and plots."""
 
 
+@command
 def main(arguments: Arguments) -> int:
     """Runs the benchmark, prints the tables, writes files, and returns the exit code."""
-    try:
-        with tqdm(unit=" steps", disable=None) as bar:
+    with tqdm(unit=" steps", disable=None) as bar:
 
-            def step(what: str) -> None:
-                bar.update()
-                bar.set_postfix_str(what)
+        def step(what: str) -> None:
+            bar.update()
+            bar.set_postfix_str(what)
 
-            results = run(arguments.bench, step)
-    except (ValueError, OSError, ModuleNotFoundError, RuntimeError) as error:
-        print(f"error: {error}", file=sys.stderr)
-        return 2
+        results = run(arguments.bench, step)
     text = markdown(results)
     print(text)
     arguments.out.mkdir(parents=True, exist_ok=True)

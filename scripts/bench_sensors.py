@@ -16,6 +16,7 @@ from typing import Annotated
 import tyro
 from tqdm import tqdm
 
+from sim.command import command
 from sim.provenance import provenance
 from sim.sensors import benchmark
 
@@ -29,6 +30,7 @@ class Arguments:
     """Also write every figure to this file."""
 
 
+@command
 def main(arguments: Arguments) -> None:
     """Runs the benchmark, prints the tables, writes the figures."""
     config = arguments.bench
@@ -55,4 +57,4 @@ def main(arguments: Arguments) -> None:
 
 
 if __name__ == "__main__":
-    main(tyro.cli(Arguments, description=__doc__))
+    sys.exit(main(tyro.cli(Arguments, description=__doc__)))

@@ -18,6 +18,7 @@ from tqdm import tqdm
 
 from sim import benchmark
 from sim.benchmark_report import as_json, as_markdown
+from sim.command import command
 from sim.provenance import provenance
 
 
@@ -30,6 +31,7 @@ class Arguments:
     """Also write every figure to this file."""
 
 
+@command
 def main(arguments: Arguments) -> None:
     """Runs the benchmark, prints the table, writes the figures."""
     config = arguments.bench
@@ -63,4 +65,4 @@ def main(arguments: Arguments) -> None:
 
 
 if __name__ == "__main__":
-    main(tyro.cli(Arguments, description=__doc__))
+    sys.exit(main(tyro.cli(Arguments, description=__doc__)))

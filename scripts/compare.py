@@ -13,6 +13,7 @@ from typing import Annotated
 import torch
 import tyro
 
+from sim.command import command
 from sim.evaluation.comparison import PRIMARY, compare
 from sim.evaluation.comparison_page import write_comparison
 from sim.evaluation.comparison_table import as_dict, markdown
@@ -44,31 +45,28 @@ class Arguments:
     """Where to write it as one page, with an interval a metric and links to the cases that tell A from B."""
 
 
+@command
 def main(arguments: Arguments) -> int:
     """Prints the comparison and returns the exit code."""
-    try:
-        sides = _sides(arguments)
-        for option in ("json", "markdown", "html"):
-            path = getattr(arguments, option)
-            if path and not path.absolute().parent.is_dir():
-                raise FileNotFoundError(f"--{option}: the folder {path.absolute().parent} does not exist")
-        margin = arguments.max_collision_increase
-        if margin is not None and not 0 <= margin <= 1:
-            raise ValueError(f"--max-collision-increase is a share between 0 and 1, got {margin}")
-        comparison = compare(*([load_report(path) for path in side] for side in sides), arguments.primary)
-        gate = None if margin is None else comparison.gate(margin)
-        gated = gate and {"max_collision_increase": margin, "passed": gate[0]}
-        table = markdown(comparison)
-        if arguments.json:
-            figures = as_dict(comparison) | ({"gate": gated} if gated else {})
-            arguments.json.write_text(json.dumps(figures, indent=2, allow_nan=False) + "\n", encoding="utf-8")
-        if arguments.html:
-            write_comparison(arguments.html, comparison, gated)
-        if arguments.markdown:
-            arguments.markdown.write_text(table + "\n", encoding="utf-8")
-    except (ValueError, OSError) as error:
-        print(f"error: {error}", file=sys.stderr)
-        return 2
+    sides = _sides(arguments)
+    for option in ("json", "markdown", "html"):
+        path = getattr(arguments, option)
+        if path and not path.absolute().parent.is_dir():
+            raise FileNotFoundError(f"--{option}: the folder {path.absolute().parent} does not exist")
+    margin = arguments.max_collision_increase
+    if margin is not None and not 0 <= margin <= 1:
+        raise ValueError(f"--max-collision-increase is a share between 0 and 1, got {margin}")
+    comparison = compare(*([load_report(path) for path in side] for side in sides), arguments.primary)
+    gate = None if margin is None else comparison.gate(margin)
+    gated = gate and {"max_collision_increase": margin, "passed": gate[0]}
+    table = markdown(comparison)
+    if arguments.json:
+        figures = as_dict(comparison) | ({"gate": gated} if gated else {})
+        arguments.json.write_text(json.dumps(figures, indent=2, allow_nan=False) + "\n", encoding="utf-8")
+    if arguments.html:
+        write_comparison(arguments.html, comparison, gated)
+    if arguments.markdown:
+        arguments.markdown.write_text(table + "\n", encoding="utf-8")
     print(table)
     if gate:
         print(f"\n{gate[1]}")

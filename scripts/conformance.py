@@ -14,6 +14,7 @@ import torch
 import tyro
 from tqdm import tqdm
 
+from sim.command import command
 from sim.evaluation.conformance import compare_all
 from sim.evaluation.conformance_report import chosen_cases, report
 from sim.evaluation.sensitivity import explain
@@ -50,6 +51,7 @@ class Arguments:
     """File for the table."""
 
 
+@command
 def main(arguments: Arguments) -> int:
     """Compare and print; returns the exit code."""
     usable_device(arguments.device)
@@ -72,8 +74,4 @@ def main(arguments: Arguments) -> int:
 
 if __name__ == "__main__":
     torch.set_num_threads(1)
-    try:
-        sys.exit(main(tyro.cli(Arguments, description=__doc__)))
-    except (ValueError, TypeError, OSError) as error:  # a JSONDecodeError is a ValueError
-        print(f"conformance: {error}", file=sys.stderr)
-        sys.exit(2)
+    sys.exit(main(tyro.cli(Arguments, description=__doc__)))

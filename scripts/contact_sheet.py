@@ -12,6 +12,7 @@ import torch
 import tyro
 from tqdm import tqdm
 
+from sim.command import command
 from sim.config import require_known
 from sim.scenarios import SCENARIOS
 from sim.sensors.contact_sheets import SHEETS, for_readme, write_index
@@ -31,6 +32,7 @@ class Arguments:
     """Write the README's picture to this file, too."""
 
 
+@command
 def main(arguments: Arguments) -> None:
     """Draws and writes the sheets."""
     require_known(arguments.only, SHEETS, "sheet")
@@ -46,7 +48,4 @@ def main(arguments: Arguments) -> None:
 
 if __name__ == "__main__":
     torch.set_num_threads(1)
-    try:
-        main(tyro.cli(Arguments))
-    except (ValueError, OSError) as error:
-        sys.exit(f"contact_sheet: {error}")
+    sys.exit(main(tyro.cli(Arguments)))

@@ -17,6 +17,7 @@ from tqdm import tqdm
 import sim
 from agents import ppo
 from agents.drivers import choose_driver
+from sim.command import command
 from sim.evaluation.driver import DriverSpec
 from sim.evaluation.report import comparison
 from sim.evaluation.runner import Result, evaluate
@@ -66,6 +67,7 @@ def film(run: Path, seed: int) -> None:
     write_video(run / "replay.mp4", tqdm(images, unit="frame", disable=None), fps)
 
 
+@command
 def main(arguments: Arguments) -> None:
     """Runs the four stages and prints the table."""
     start, machine, run = time.perf_counter(), provenance(), arguments.out

@@ -19,6 +19,7 @@ from perception.detection.detector import Detector, load_detector
 from perception.detection.peers import PEERS, load_peer
 from perception.pictures import FRAME_RATE, SIMULATOR, Footage, drive, open_footage
 from perception.prediction import Finder, detect, lane_layer
+from sim.command import command
 
 
 @dataclass(frozen=True)
@@ -72,24 +73,19 @@ def detector_of(name: str, arguments: Arguments) -> Detector:
     return load_detector(Path(name), arguments.device, arguments.runtime)
 
 
+@command
 def main(arguments: Arguments) -> int:
     """Looks at everything and returns the exit code."""
-    try:
-        footage = footage_of(arguments)
-        finders = [
-            Finder(detector_of(name, arguments), arguments.least_score, arguments.track) for name in arguments.model
-        ]
-        layers = [lane_layer(folder, arguments.device) for folder in arguments.lanes]
-        with Interrupt() as interrupt:
+    footage = footage_of(arguments)
+    finders = [Finder(detector_of(name, arguments), arguments.least_score, arguments.track) for name in arguments.model]
+    layers = [lane_layer(folder, arguments.device) for folder in arguments.lanes]
+    with Interrupt() as interrupt:
 
-            def stop() -> bool:
-                return interrupt.requested
+        def stop() -> bool:
+            return interrupt.requested
 
-            lines = detect(footage, finders, arguments.out, layers, arguments.width, stop, sys.stderr.isatty())
-        print("\n".join([*lines, f"{arguments.out}" + " (stopped early)" * interrupt.requested]))
-    except (ValueError, TypeError, OSError, MemoryError, ModuleNotFoundError) as error:
-        print(f"error: {error}", file=sys.stderr)
-        return 2
+        lines = detect(footage, finders, arguments.out, layers, arguments.width, stop, sys.stderr.isatty())
+    print("\n".join([*lines, f"{arguments.out}" + " (stopped early)" * interrupt.requested]))
     return 0
 
 

@@ -16,6 +16,7 @@ import tyro
 import sim
 from agents.drivers import read_config
 from sim.actions import MultiAgentAction
+from sim.command import command
 from sim.keyboard import live_config
 from sim.overlays import names_of
 from sim.recording import make_envs
@@ -57,6 +58,7 @@ def check_trace_path(path: Path | None) -> None:
         raise FileNotFoundError(f"the folder {path.absolute().parent} does not exist")
 
 
+@command
 def main(arguments: Arguments) -> int:
     """Opens the window and returns the exit code."""
     cockpit = None
@@ -74,11 +76,7 @@ def main(arguments: Arguments) -> int:
     except KeyboardInterrupt:
         print()
     except NoDisplayError as error:
-        print(f"error: {str(error).split(';')[0]}; driving by keyboard needs one", file=sys.stderr)
-        return 2
-    except (ValueError, TypeError, OSError) as error:
-        print(f"error: {error}", file=sys.stderr)
-        return 2
+        raise NoDisplayError(f"{str(error).split(';')[0]}; driving by keyboard needs one") from None
     trace = cockpit.trace if cockpit else None
     if trace is None:
         print("nothing was driven")

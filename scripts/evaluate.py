@@ -15,6 +15,7 @@ import tyro
 
 import sim
 from agents.drivers import choose_driver, choose_environment, run_of
+from sim.command import command
 from sim.evaluation.driver import DriverSpec
 from sim.evaluation.harness import Settings
 from sim.evaluation.judge import Options, headline, judge
@@ -71,24 +72,21 @@ def judge_suite(spec: DriverSpec, arguments: Arguments) -> int:
     return 0 if report["n_run"] else 1
 
 
+@command
 def main(arguments: Arguments) -> int:
     """Runs the evaluation, prints its table and returns the exit code."""
-    try:
-        if arguments.json and not (folder := arguments.json.absolute().parent).is_dir():
-            raise FileNotFoundError(f"--json: the folder {folder} does not exist")
-        if arguments.scenario:
-            sim.load_scenarios(arguments.scenario)
-        spec = choose_driver(arguments.run, arguments.driver, arguments.trust, arguments.sb3_algo)
-        if arguments.options.suite:
-            return judge_suite(spec, arguments)
-        run = run_of(arguments.run, arguments.driver)
-        id, config = choose_environment(run, arguments.env, arguments.env_config)
-        seeds, show = range(arguments.seed, arguments.seed + arguments.episodes), sys.stderr.isatty()
-        where = (arguments.simulator, arguments.device, arguments.precision, arguments.processes, show)
-        result = evaluate(spec, id, config, seeds, *where)
-    except (ValueError, TypeError, OSError, ModuleNotFoundError) as error:
-        print(f"error: {error}", file=sys.stderr)
-        return 2
+    if arguments.json and not (folder := arguments.json.absolute().parent).is_dir():
+        raise FileNotFoundError(f"--json: the folder {folder} does not exist")
+    if arguments.scenario:
+        sim.load_scenarios(arguments.scenario)
+    spec = choose_driver(arguments.run, arguments.driver, arguments.trust, arguments.sb3_algo)
+    if arguments.options.suite:
+        return judge_suite(spec, arguments)
+    run = run_of(arguments.run, arguments.driver)
+    id, config = choose_environment(run, arguments.env, arguments.env_config)
+    seeds, show = range(arguments.seed, arguments.seed + arguments.episodes), sys.stderr.isatty()
+    where = (arguments.simulator, arguments.device, arguments.precision, arguments.processes, show)
+    result = evaluate(spec, id, config, seeds, *where)
     print(result.table())
     if arguments.json:
         arguments.json.write_text(json.dumps(result.as_dict(), indent=2, allow_nan=False) + "\n")

@@ -11,12 +11,12 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import Annotated
 
-import torch
 import tyro
 
 from perception.benchmark.detection import BATCH, CALIBRATION, accuracy, pictures
 from perception.detection.detector import load_detector
 from perception.detection.export import differences, export, quantise
+from sim.command import command, use_threads
 
 
 @dataclass(frozen=True)
@@ -33,37 +33,34 @@ class Arguments:
     threads: int = 2
 
 
+@command
 def main(arguments: Arguments) -> int:
     """Exports, compares, and returns the exit code."""
-    torch.set_num_threads(arguments.threads)
+    use_threads(arguments.threads)
     folder = arguments.folder
-    try:
-        size = load_detector(folder).size
-        if arguments.calibration < 1 or arguments.verify < 0:
-            raise ValueError("--calibration must be at least 1 and --verify at least 0")
-        path = export(folder)
-        print(f"wrote {path}, {path.stat().st_size / 1e6:.2f} MB")
-        if arguments.int8:
-            images = pictures("train", arguments.calibration, threads=arguments.threads).images
-            path = quantise(folder, images.split(BATCH))
-            print(f"wrote {path}, {path.stat().st_size / 1e6:.2f} MB, scales from {len(images)} pictures")
-        if arguments.verify:
-            held_out = pictures("test", arguments.verify, threads=arguments.threads)
-            if held_out.size == size:
-                far = differences(folder, held_out.images.split(BATCH))
-                print(
-                    f"fp32 against torch, {far.pictures} pictures, before suppression: boxes differ by at most "
-                    f"{far.boxes:.2g} px, scores by {far.scores:.2g}"
-                )
-            for runtime in ("torch", "onnx", "onnx-int8")[: 3 if arguments.int8 else 2]:
-                scores = accuracy(load_detector(folder, runtime=runtime), held_out)["plainly visible, any vehicle"]
-                print(
-                    f"{runtime}: any vehicle AP {scores['AP']:.4f}, AP50 {scores['AP50']:.4f} "
-                    f"({len(held_out)} pictures of held-out domains, {scores['objects']} objects)"
-                )
-    except (ValueError, OSError, ModuleNotFoundError) as error:
-        print(f"error: {error}", file=sys.stderr)
-        return 2
+    size = load_detector(folder).size
+    if arguments.calibration < 1 or arguments.verify < 0:
+        raise ValueError("--calibration must be at least 1 and --verify at least 0")
+    path = export(folder)
+    print(f"wrote {path}, {path.stat().st_size / 1e6:.2f} MB")
+    if arguments.int8:
+        images = pictures("train", arguments.calibration, threads=arguments.threads).images
+        path = quantise(folder, images.split(BATCH))
+        print(f"wrote {path}, {path.stat().st_size / 1e6:.2f} MB, scales from {len(images)} pictures")
+    if arguments.verify:
+        held_out = pictures("test", arguments.verify, threads=arguments.threads)
+        if held_out.size == size:
+            far = differences(folder, held_out.images.split(BATCH))
+            print(
+                f"fp32 against torch, {far.pictures} pictures, before suppression: boxes differ by at most "
+                f"{far.boxes:.2g} px, scores by {far.scores:.2g}"
+            )
+        for runtime in ("torch", "onnx", "onnx-int8")[: 3 if arguments.int8 else 2]:
+            scores = accuracy(load_detector(folder, runtime=runtime), held_out)["plainly visible, any vehicle"]
+            print(
+                f"{runtime}: any vehicle AP {scores['AP']:.4f}, AP50 {scores['AP50']:.4f} "
+                f"({len(held_out)} pictures of held-out domains, {scores['objects']} objects)"
+            )
     return 0
 
 

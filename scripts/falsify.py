@@ -16,6 +16,7 @@ from tqdm import tqdm
 
 import sim
 from agents.drivers import choose_driver, choose_environment
+from sim.command import command
 from sim.evaluation import falsification
 
 
@@ -49,45 +50,39 @@ class Arguments(falsification.Settings, falsification.Wanted):
     """The algorithm of the zip: ppo, dqn, a2c, sac, td3 or ddpg."""
 
 
+@command
 def main(arguments: Arguments) -> int:
     """Runs the search and returns the exit code."""
-    try:
-        if arguments.out is None:
-            raise ValueError("give --out DIR, where the failures go")
-        falsification.Settings.check(arguments)
-        falsification.Wanted.check(arguments)
-        if arguments.scenario:
-            sim.load_scenarios(arguments.scenario)
-        spec = choose_driver(arguments.run, arguments.driver, arguments.trust, arguments.sb3_algo)
-        driver = spec.build(arguments.device)
-        if arguments.show:
-            if arguments.video is None:
-                raise ValueError("--show films a failure: give --video FILE.mp4")
-            show, video = arguments.show, arguments.video
-            print(falsification.film(arguments.out, show, video, driver, arguments.device))
-            return 0
-        id, config = choose_environment(arguments.run, arguments.env, arguments.env_config)
-        ground = falsification.ProvingGround(driver, id, config, arguments.device, arguments.precision)
-        space = falsification.chosen_space(arguments.space, id, config)
-        weights = arguments.run / "policy.safetensors" if arguments.run and not arguments.driver else None
-        digest = weights and hashlib.sha256(weights.read_bytes()).hexdigest()
-        who = {"driver": spec.name, "weights_sha256": digest, "id": id, "config": ground.changes}
-        who |= {"precision": arguments.precision}
-        search = falsification.Search(ground, space, arguments, arguments.out, who)
-        with tqdm(total=arguments.budget_episodes, initial=search.found.episodes, unit="ep", disable=None) as bar:
-            try:
-                for found in search.run():
-                    bar.set_postfix(failures=len(found), refresh=False)
-                    bar.update(found.episodes - bar.n)
-            except KeyboardInterrupt:
-                print("stopped; what was found is kept, the same command goes on", file=sys.stderr)
-            print(falsification.conclude(search, arguments, spec.name, bar.set_description))
-    except (ValueError, TypeError, OSError, ImportError) as error:
-        print(f"error: {error}", file=sys.stderr)
-        return 2
-    except KeyboardInterrupt:
-        print("stopped before anything was written; the same command goes on", file=sys.stderr)
-        return 130
+    if arguments.out is None:
+        raise ValueError("give --out DIR, where the failures go")
+    falsification.Settings.check(arguments)
+    falsification.Wanted.check(arguments)
+    if arguments.scenario:
+        sim.load_scenarios(arguments.scenario)
+    spec = choose_driver(arguments.run, arguments.driver, arguments.trust, arguments.sb3_algo)
+    driver = spec.build(arguments.device)
+    if arguments.show:
+        if arguments.video is None:
+            raise ValueError("--show films a failure: give --video FILE.mp4")
+        show, video = arguments.show, arguments.video
+        print(falsification.film(arguments.out, show, video, driver, arguments.device))
+        return 0
+    id, config = choose_environment(arguments.run, arguments.env, arguments.env_config)
+    ground = falsification.ProvingGround(driver, id, config, arguments.device, arguments.precision)
+    space = falsification.chosen_space(arguments.space, id, config)
+    weights = arguments.run / "policy.safetensors" if arguments.run and not arguments.driver else None
+    digest = weights and hashlib.sha256(weights.read_bytes()).hexdigest()
+    who = {"driver": spec.name, "weights_sha256": digest, "id": id, "config": ground.changes}
+    who |= {"precision": arguments.precision}
+    search = falsification.Search(ground, space, arguments, arguments.out, who)
+    with tqdm(total=arguments.budget_episodes, initial=search.found.episodes, unit="ep", disable=None) as bar:
+        try:
+            for found in search.run():
+                bar.set_postfix(failures=len(found), refresh=False)
+                bar.update(found.episodes - bar.n)
+        except KeyboardInterrupt:
+            print("stopped; what was found is kept, the same command goes on", file=sys.stderr)
+        print(falsification.conclude(search, arguments, spec.name, bar.set_description))
     return 0
 
 

@@ -3,6 +3,7 @@
 python scripts/family_picture.py docs/family.png
 """
 
+import sys
 from pathlib import Path
 
 import numpy as np
@@ -10,6 +11,7 @@ import torch
 import tyro
 from PIL import Image, ImageDraw, ImageFont
 
+from sim.command import command
 from sim.evaluation.driver import idle_action
 from sim.recording import make_envs
 from sim.render import PANEL, TEXT, Renderer
@@ -41,8 +43,11 @@ def tile(id: str, steps: int, scaling: float, centering: tuple[float, float]) ->
     return Renderer(envs.network, WIDTH, HEIGHT, scaling, centering).draw(envs.world)
 
 
+@command
 def main(out: tyro.conf.Positional[Path] = Path("docs/family.png")) -> None:
-    """Writes the picture to `out`."""
+    """Writes the picture to a file, `out`."""
+    if not out.absolute().parent.is_dir():
+        raise FileNotFoundError(f"the folder {out.absolute().parent} does not exist")
     size = (COLUMNS * (WIDTH + GAP) - GAP, len(SCENES) // COLUMNS * (HEIGHT + LABEL + GAP) - GAP)
     sheet, font = Image.new("RGB", size, "white"), ImageFont.load_default(15)
     pen = ImageDraw.Draw(sheet)
@@ -57,4 +62,4 @@ def main(out: tyro.conf.Positional[Path] = Path("docs/family.png")) -> None:
 
 if __name__ == "__main__":
     torch.set_num_threads(1)
-    tyro.cli(main)
+    sys.exit(tyro.cli(main))

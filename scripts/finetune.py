@@ -12,13 +12,13 @@ from dataclasses import dataclass, replace
 from pathlib import Path
 from typing import Annotated
 
-import torch
 import tyro
 
 import sim
 from agents import checkpoint
 from agents.presets import ALGORITHMS
 from perception.noise import NoisyWorlds
+from sim.command import command, use_threads
 
 
 @dataclass(frozen=True)
@@ -43,9 +43,10 @@ class Arguments:
     """Go on from the checkpoint in --out."""
 
 
+@command
 def main(arguments: Arguments) -> None:
     """Builds the worlds and trains."""
-    torch.set_num_threads(arguments.threads or torch.get_num_threads())
+    use_threads(arguments.threads)
     device, stored = checkpoint.usable_device(arguments.device), checkpoint.load_config(arguments.start_from)
     algorithm, env = ALGORITHMS[stored["algo"]], stored["env"]
     budget = {"total_steps": arguments.total_steps, "time_limit_s": arguments.time_limit_s, "seed": arguments.seed}
@@ -59,9 +60,4 @@ def main(arguments: Arguments) -> None:
 
 
 if __name__ == "__main__":
-    try:
-        main(tyro.cli(Arguments))
-    except (ValueError, TypeError, OSError) as error:
-        sys.exit(f"error: {error}")
-    except KeyboardInterrupt:
-        sys.exit("interrupted")
+    sys.exit(main(tyro.cli(Arguments)))

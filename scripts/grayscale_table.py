@@ -13,6 +13,7 @@ import torch
 import tyro
 from tqdm import tqdm
 
+from sim.command import command
 from sim.config import require_known
 from sim.evaluation.pictures import FAR_APART, MEAN_LIMIT, SHARE_LIMIT, VIEWS, Gap, compare_pictures, picture_config
 from sim.provenance import provenance, usable_cores
@@ -49,6 +50,7 @@ def row(env_id: str, view: str, gap: Gap) -> str:
     return f"| {env_id} | {view} | {figures} | {verdict} |"
 
 
+@command
 def main(arguments: Arguments) -> int:
     """Compares and prints; returns the exit code."""
     a = arguments
@@ -83,8 +85,4 @@ def main(arguments: Arguments) -> int:
 
 if __name__ == "__main__":
     torch.set_num_threads(1)
-    try:
-        sys.exit(main(tyro.cli(Arguments, description=__doc__)))
-    except (ValueError, TypeError, OSError) as error:
-        print(f"grayscale_table: {error}", file=sys.stderr)
-        sys.exit(2)
+    sys.exit(main(tyro.cli(Arguments, description=__doc__)))

@@ -20,6 +20,7 @@ from perception.data.driving import MixedDriver, Source
 from perception.data.manifest import verify
 from perception.data.splits import SPLITS
 from perception.data.stream import DEFAULT_SOURCES
+from sim.command import command
 from sim.sensors.camera.cameras import preset
 
 
@@ -65,33 +66,30 @@ class Arguments:
     """Only check the files of --out against its manifest."""
 
 
+@command
 def main(arguments: Arguments) -> int:
     """Writes or verifies the data set and returns the exit code."""
-    try:
-        if arguments.verify:
-            problems = verify(arguments.out)
-            print("\n".join([*problems[:20], f"{arguments.out}: {len(problems) or 'no'} problems"]))
-            return 1 if problems else 0
-        if arguments.scenario:
-            sim.load_scenarios(arguments.scenario)
-        names = (arguments.driver, arguments.clip_driver)
-        drivers = [partial(MixedDriver, [choose_driver(name=name).build for name in some]) for some in names]
-        settings = DatasetSettings(
-            splits=arguments.split,
-            sources=tuple(map(Source.parse, arguments.env)) or DEFAULT_SOURCES,
-            domains=arguments.domain or None,
-            cameras=tuple(preset(arguments.camera, width=arguments.width, height=arguments.height)),
-            drivers=names,
-            **{key: value for key, value in vars(arguments).items() if key in DatasetSettings.__dataclass_fields__},
-        )
-        print(settings.about(), file=sys.stderr)
-        writer = DatasetWriter(arguments.out, settings, tuple(drivers), arguments.threads)
-        splits = writer.write(sys.stderr.isatty())["splits"]
-        counts = [f"{name} {one['images']} frames and {len(one['clips'])} clips" for name, one in splits.items()]
-        print(f"{arguments.out}: {', '.join(counts)}")
-    except (ValueError, TypeError, OSError, MemoryError, ModuleNotFoundError) as error:
-        print(f"error: {error}", file=sys.stderr)
-        return 2
+    if arguments.verify:
+        problems = verify(arguments.out)
+        print("\n".join([*problems[:20], f"{arguments.out}: {len(problems) or 'no'} problems"]))
+        return 1 if problems else 0
+    if arguments.scenario:
+        sim.load_scenarios(arguments.scenario)
+    names = (arguments.driver, arguments.clip_driver)
+    drivers = [partial(MixedDriver, [choose_driver(name=name).build for name in some]) for some in names]
+    settings = DatasetSettings(
+        splits=arguments.split,
+        sources=tuple(map(Source.parse, arguments.env)) or DEFAULT_SOURCES,
+        domains=arguments.domain or None,
+        cameras=tuple(preset(arguments.camera, width=arguments.width, height=arguments.height)),
+        drivers=names,
+        **{key: value for key, value in vars(arguments).items() if key in DatasetSettings.__dataclass_fields__},
+    )
+    print(settings.about(), file=sys.stderr)
+    writer = DatasetWriter(arguments.out, settings, tuple(drivers), arguments.threads)
+    splits = writer.write(sys.stderr.isatty())["splits"]
+    counts = [f"{name} {one['images']} frames and {len(one['clips'])} clips" for name, one in splits.items()]
+    print(f"{arguments.out}: {', '.join(counts)}")
     return 0
 
 

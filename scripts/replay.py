@@ -17,9 +17,9 @@ import tyro
 
 import sim
 from agents.drivers import choose_driver, choose_environment, driver_again
+from sim.command import command
 from sim.recording import Trace, make_envs, record_episode
 from sim.recording.show import Selection, Stage
-from sim.render import NoDisplayError
 from sim.video import check_video_path
 
 
@@ -64,31 +64,28 @@ def drive(arguments: Arguments) -> Trace:
     return record_episode(driver, envs, arguments.seed, spec.name, full=arguments.save_trace is not None)
 
 
+@command
 def main(arguments: Arguments) -> int:
     """Shows, films or verifies what is asked for and returns the exit code: 1 where --verify finds something."""
     source, out, device = arguments.source, arguments.out, arguments.device
-    try:
-        if arguments.out and not arguments.where:
-            check_video_path(arguments.out)
-        if arguments.scenario:
-            sim.load_scenarios(arguments.scenario)
-        stage = Stage(
-            lambda case: driver_again(case.driver, device),
-            device, arguments.overlay, arguments.speed, arguments.recorded,
-        )  # fmt: skip
-        if arguments.verify:
-            return 0 if stage.verify(source, print) else 1
-        if shown := stage.show_folder(source, arguments, out):
-            print(shown)
-            return 0
-        trace = Trace.load(source) if source and source.suffix == ".npz" else drive(arguments)
-        if arguments.save_trace:
-            trace.save(arguments.save_trace)
-        what = f"{len(trace.actions)} steps, return {trace.rewards.sum():.2f}"
-        print(stage.show(trace).present(out, what))
-    except (ValueError, TypeError, OSError, NoDisplayError) as error:
-        print(f"error: {error}", file=sys.stderr)
-        return 2
+    if arguments.out and not arguments.where:
+        check_video_path(arguments.out)
+    if arguments.scenario:
+        sim.load_scenarios(arguments.scenario)
+    stage = Stage(
+        lambda case: driver_again(case.driver, device),
+        device, arguments.overlay, arguments.speed, arguments.recorded,
+    )  # fmt: skip
+    if arguments.verify:
+        return 0 if stage.verify(source, print) else 1
+    if shown := stage.show_folder(source, arguments, out):
+        print(shown)
+        return 0
+    trace = Trace.load(source) if source and source.suffix == ".npz" else drive(arguments)
+    if arguments.save_trace:
+        trace.save(arguments.save_trace)
+    what = f"{len(trace.actions)} steps, return {trace.rewards.sum():.2f}"
+    print(stage.show(trace).present(out, what))
     return 0
 
 

@@ -14,6 +14,7 @@ import tyro
 
 import sim
 from agents.drivers import choose_driver
+from sim.command import command
 from sim.evaluation.solvability import Blindness, blindness, solve
 from sim.evaluation.suites import Suite, load_suite
 
@@ -58,21 +59,18 @@ def blind_lines(found: Blindness) -> list[str]:
     ]
 
 
+@command
 def main(arguments: Arguments) -> int:
     """Runs the drivers, writes the suite and returns the exit code."""
-    try:
-        if arguments.scenario:
-            sim.load_scenarios(arguments.scenario)
-        suite = load_suite(arguments.suite)
-        if not arguments.check:
-            target = arguments.out or suite_file(arguments.suite)
-            suite = solve(suite, [choose_driver(name=name) for name in arguments.drivers], sys.stderr.isatty())
-            suite.save(target)
-            print("\n".join(solved_lines(suite)))
-        found = blindness(suite, choose_driver(name="search"), choose_driver(name="blind"), arguments.per_group)
-    except (ValueError, TypeError, OSError) as error:
-        print(f"error: {error}", file=sys.stderr)
-        return 2
+    if arguments.scenario:
+        sim.load_scenarios(arguments.scenario)
+    suite = load_suite(arguments.suite)
+    if not arguments.check:
+        target = arguments.out or suite_file(arguments.suite)
+        suite = solve(suite, [choose_driver(name=name) for name in arguments.drivers], sys.stderr.isatty())
+        suite.save(target)
+        print("\n".join(solved_lines(suite)))
+    found = blindness(suite, choose_driver(name="search"), choose_driver(name="blind"), arguments.per_group)
     print("\n".join(blind_lines(found)))
     return int(found.rejected)
 

@@ -15,6 +15,7 @@ import torch
 import tyro
 
 from agents.drivers import choose_driver, choose_environment, stack_of
+from sim.command import command
 from sim.evaluation.report_files import write_text
 from sim.evaluation.runner import evaluate
 from sim.evaluation.statistics import mean_interval, tango_interval
@@ -74,6 +75,7 @@ def shown(name: str, perfect: dict, result: dict) -> float:
     return 100 * rise.value
 
 
+@command
 def main(arguments: Arguments) -> int:
     """Drives what is missing, prints the tables and returns the exit code."""
     arguments.out.mkdir(parents=True, exist_ok=True)
@@ -94,7 +96,4 @@ def main(arguments: Arguments) -> int:
 
 if __name__ == "__main__":
     torch.set_num_threads(1)
-    try:
-        sys.exit(main(tyro.cli(Arguments)))
-    except (ValueError, OSError) as error:
-        sys.exit(f"error: {error}")
+    sys.exit(main(tyro.cli(Arguments)))

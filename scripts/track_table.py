@@ -26,6 +26,7 @@ from perception.tracking.clips import FRAME_RATE, LEAST_HEIGHT, LEAST_VISIBILITY
 from perception.tracking.comparison import PEERS, TUNED_ON_DETECTIONS, TUNED_PEERS, compare, summary, table
 from perception.tracking.detections_cache import detected_clip, perfect_clip
 from perception.tracking.lstm_motion import LstmMotion
+from sim.command import command
 
 DRIVERS = ("idm", "idm", "random")
 """Who drives the clips: the random one changes lanes, which turns the camera."""
@@ -66,31 +67,28 @@ def recorded(arguments: Arguments) -> list[str]:
     return [clip["name"] for clip in read_manifest(arguments.data)["splits"][arguments.split]["clips"]]
 
 
+@command
 def main(arguments: Arguments) -> int:
     """Makes the comparison and returns the exit code."""
-    try:
-        bar = partial(tqdm, desc="clips", disable=not sys.stderr.isatty())
-        names = recorded(arguments)
-        if arguments.detector:
-            model = load_detector(arguments.detector)
-            detect = torch.inference_mode()(partial(model.predict, least_score=arguments.least_score))
-            cache = arguments.data.with_name(arguments.data.name + "-detections")
-            least = {"least_height": LEAST_HEIGHT, "least_visibility": LEAST_VISIBILITY}
-            clips = [detected_clip(arguments.data, n, arguments.detector, detect, cache, **least) for n in bar(names)]
-        else:
-            clips = [perfect_clip(arguments.data, name) for name in bar(names)]
-        motions = {"Kalman": "kalman"} | ({"LSTM": LstmMotion.load(arguments.lstm)} if arguments.lstm else {})
-        ours = {name: (motion, TrackerSettings()) for name, motion in motions.items()}
-        tuned = TUNED_ON_DETECTIONS if arguments.detector else TUNED_PEERS
-        peers = {**tuned, **PEERS} if arguments.peers else {}
-        spoil = thinned if arguments.detector else troubled
-        rows = compare(clips, ours, peers, str(arguments.peers), arguments.seed, spoil)
-        print(describe(clips), table(rows), summary(rows, list(ours)), sep="\n\n")
-        if arguments.json:
-            arguments.json.write_text(json.dumps(rows, indent=1) + "\n", encoding="utf-8")
-    except (ValueError, OSError, MemoryError, RuntimeError, ModuleNotFoundError) as error:
-        print(f"error: {error}", file=sys.stderr)
-        return 2
+    bar = partial(tqdm, desc="clips", disable=not sys.stderr.isatty())
+    names = recorded(arguments)
+    if arguments.detector:
+        model = load_detector(arguments.detector)
+        detect = torch.inference_mode()(partial(model.predict, least_score=arguments.least_score))
+        cache = arguments.data.with_name(arguments.data.name + "-detections")
+        least = {"least_height": LEAST_HEIGHT, "least_visibility": LEAST_VISIBILITY}
+        clips = [detected_clip(arguments.data, n, arguments.detector, detect, cache, **least) for n in bar(names)]
+    else:
+        clips = [perfect_clip(arguments.data, name) for name in bar(names)]
+    motions = {"Kalman": "kalman"} | ({"LSTM": LstmMotion.load(arguments.lstm)} if arguments.lstm else {})
+    ours = {name: (motion, TrackerSettings()) for name, motion in motions.items()}
+    tuned = TUNED_ON_DETECTIONS if arguments.detector else TUNED_PEERS
+    peers = {**tuned, **PEERS} if arguments.peers else {}
+    spoil = thinned if arguments.detector else troubled
+    rows = compare(clips, ours, peers, str(arguments.peers), arguments.seed, spoil)
+    print(describe(clips), table(rows), summary(rows, list(ours)), sep="\n\n")
+    if arguments.json:
+        arguments.json.write_text(json.dumps(rows, indent=1) + "\n", encoding="utf-8")
     return 0
 
 

@@ -10,13 +10,13 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import Generic, Literal, TypeVar
 
-import torch
 import tyro
 
 import sim
 from agents import checkpoint
 from agents.drivers import read_config
 from agents.presets import ALGORITHMS, config_for
+from sim.command import command, use_threads
 from sim.config import complete
 
 Config = TypeVar("Config")
@@ -55,8 +55,7 @@ def main(arguments: Arguments) -> None:
     device, algorithm = checkpoint.usable_device(arguments.device), ALGORITHMS[arguments.algo]
     env, num_envs, precision = arguments.env, arguments.num_envs or algorithm.NUM_ENVS, arguments.precision
     env_config = read_config(arguments.env_config) if arguments.env_config else None
-    if arguments.threads:
-        torch.set_num_threads(arguments.threads)
+    use_threads(arguments.threads)
     if arguments.resume:
         stored = checkpoint.load_config(arguments.out)["env"]
         env, env_config, num_envs, precision = (stored[k] for k in ("id", "config", "num_envs", "precision"))
@@ -91,10 +90,11 @@ def parse() -> Arguments:
     return tyro.cli(Arguments[type(config)], default=Arguments(config, algo))
 
 
+@command
+def run() -> None:
+    """Reads the command line and trains."""
+    main(parse())
+
+
 if __name__ == "__main__":
-    try:
-        main(parse())
-    except (ValueError, TypeError, OSError) as error:
-        sys.exit(f"error: {error}")
-    except KeyboardInterrupt:
-        sys.exit("interrupted")
+    sys.exit(run())

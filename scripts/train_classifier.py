@@ -13,13 +13,13 @@ from dataclasses import asdict, dataclass
 from pathlib import Path
 from statistics import mean
 
-import torch
 import tyro
 
 from perception.classification.datasets import load_data
 from perception.classification.networks import NETWORKS
 from perception.classification.transfer import Recipe, spread
 from perception.model_folder import moved_into_place
+from sim.command import command, use_threads
 
 
 @dataclass(frozen=True)
@@ -50,19 +50,16 @@ class Arguments:
     threads: int = 2
 
 
+@command
 def main(arguments: Arguments) -> int:
     """Trains, prints a line for each seed and test set, and returns the exit code."""
-    try:
-        if arguments.network not in NETWORKS or arguments.seeds < 1:
-            raise ValueError(f"--network must be one of {', '.join(NETWORKS)} and --seeds at least 1")
-        torch.set_num_threads(arguments.threads)
-        options = {key: value for key, value in vars(arguments).items() if key in Recipe.__dataclass_fields__}
-        recipe = Recipe(**options)
-        data = load_data(arguments.data)
-        found = spread(recipe, data, arguments.out, arguments.seeds, sys.stderr.isatty())
-    except (ValueError, OSError, ModuleNotFoundError, FloatingPointError) as error:
-        print(f"error: {error}", file=sys.stderr)
-        return 2
+    if arguments.network not in NETWORKS or arguments.seeds < 1:
+        raise ValueError(f"--network must be one of {', '.join(NETWORKS)} and --seeds at least 1")
+    use_threads(arguments.threads)
+    options = {key: value for key, value in vars(arguments).items() if key in Recipe.__dataclass_fields__}
+    recipe = Recipe(**options)
+    data = load_data(arguments.data)
+    found = spread(recipe, data, arguments.out, arguments.seeds, sys.stderr.isatty())
     for name in found[0]:
         scores = [one[name] for one in found]
         right = [100 * one.top1 for one in scores]

@@ -14,7 +14,6 @@ from dataclasses import dataclass
 from math import ceil
 from pathlib import Path
 
-import torch
 import tyro
 
 from perception.cameras import FRONT, HEIGHT, SURROUND, WIDTH
@@ -23,6 +22,7 @@ from perception.detection.evaluation import WORLDS, Rows, evaluate, evaluate_fol
 from perception.detection.folders import Folder, splits_in
 from perception.detection.recipe import SIMULATOR, Recipe, train
 from perception.model_folder import moved_into_place
+from sim.command import command, use_threads
 
 SETS = {"val, front": ("val", (FRONT,)), "held out, front": ("test", (FRONT,)), "held out, around": ("test", SURROUND)}
 """Sets of simulator pictures by name: split and cameras. "val" has the domains of training, "test" others."""
@@ -71,20 +71,17 @@ def judged(detector: Detector, data: str, pictures: int) -> dict[str, Rows]:
     return {split: evaluate_folder(detector, Folder(data, split), shown) for split in splits}
 
 
+@command
 def main(arguments: Arguments) -> int:
     """Trains, writes and prints the tables, and returns the exit code."""
-    torch.set_num_threads(arguments.threads)
-    try:
-        if not arguments.evaluate_only:
-            options = {name: value for name, value in vars(arguments).items() if name in Recipe.__dataclass_fields__}
-            train(Recipe(**options), arguments.out, sys.stderr.isatty())
-        found = judged(load_detector(arguments.out), arguments.data, arguments.pictures)
-        for name, text in {"scores.json": json_text(found), "scores.md": markdown(found)}.items():
-            with moved_into_place(arguments.out / name) as path:
-                path.write_text(text + "\n", encoding="utf-8")
-    except (ValueError, OSError, ModuleNotFoundError, FloatingPointError) as error:
-        print(f"error: {error}", file=sys.stderr)
-        return 2
+    use_threads(arguments.threads)
+    if not arguments.evaluate_only:
+        options = {name: value for name, value in vars(arguments).items() if name in Recipe.__dataclass_fields__}
+        train(Recipe(**options), arguments.out, sys.stderr.isatty())
+    found = judged(load_detector(arguments.out), arguments.data, arguments.pictures)
+    for name, text in {"scores.json": json_text(found), "scores.md": markdown(found)}.items():
+        with moved_into_place(arguments.out / name) as path:
+            path.write_text(text + "\n", encoding="utf-8")
     print(markdown(found))
     return 0
 

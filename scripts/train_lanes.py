@@ -12,13 +12,13 @@ import sys
 from dataclasses import dataclass
 from pathlib import Path
 
-import torch
 import tyro
 
 from perception.lanes.drawing import contact_sheet
 from perception.lanes.evaluation import baseline, evaluate
 from perception.lanes.models import LaneRecipe, lane_training
 from perception.model_folder import load_facts, moved_into_place
+from sim.command import command, use_threads
 
 
 @dataclass(frozen=True)
@@ -46,22 +46,19 @@ class Arguments:
     """Write a picture of what it finds in the held-out domains to this file."""
 
 
+@command
 def main(arguments: Arguments) -> int:
     """Trains, prints the scores and returns the exit code."""
-    try:
-        torch.set_num_threads(arguments.threads)
-        options = {key: value for key, value in vars(arguments).items() if key in LaneRecipe.__dataclass_fields__}
-        if not arguments.evaluate_only:
-            lane_training(LaneRecipe(**options), arguments.out).run(sys.stderr.isatty())
-        rows, kind = {}, load_facts(arguments.out).kind
-        for split in ("val", "test") if arguments.batches else ():
-            rows[split] = evaluate(arguments.out, split, arguments.batches, threads=arguments.threads)
-            rows[f"{split}, no picture"] = baseline(kind, split, arguments.batches, threads=arguments.threads)
-        if arguments.sheet is not None:
-            contact_sheet(arguments.out, "test").save(arguments.sheet)
-    except (ValueError, OSError, FloatingPointError) as error:
-        print(f"error: {error}", file=sys.stderr)
-        return 2
+    use_threads(arguments.threads)
+    options = {key: value for key, value in vars(arguments).items() if key in LaneRecipe.__dataclass_fields__}
+    if not arguments.evaluate_only:
+        lane_training(LaneRecipe(**options), arguments.out).run(sys.stderr.isatty())
+    rows, kind = {}, load_facts(arguments.out).kind
+    for split in ("val", "test") if arguments.batches else ():
+        rows[split] = evaluate(arguments.out, split, arguments.batches, threads=arguments.threads)
+        rows[f"{split}, no picture"] = baseline(kind, split, arguments.batches, threads=arguments.threads)
+    if arguments.sheet is not None:
+        contact_sheet(arguments.out, "test").save(arguments.sheet)
     for name, row in rows.items():
         print(f"{name}: " + ", ".join(f"{key} {value:.4g}" for key, value in row.items()))
     if rows:

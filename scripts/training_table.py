@@ -15,6 +15,7 @@ from pathlib import Path
 import tyro
 from tqdm import tqdm
 
+from sim.command import command
 from sim.scenarios import SCENARIOS
 
 SCRIPTS = Path(__file__).parent
@@ -58,10 +59,10 @@ def work_off(name: str, arguments: Arguments) -> dict[str, dict]:
 
 
 def call(script: str, *arguments: str) -> None:
-    """Runs a script; RuntimeError with its last line if it fails."""
+    """Runs a script; ChildProcessError with its last line if it fails."""
     done = subprocess.run([sys.executable, str(SCRIPTS / script), *arguments], capture_output=True, text=True)
     if done.returncode:
-        raise RuntimeError(f"{script} {' '.join(arguments)}: {(done.stderr.strip() or 'failed').splitlines()[-1]}")
+        raise ChildProcessError(f"{script} {' '.join(arguments)}: {(done.stderr.strip() or 'failed').splitlines()[-1]}")
 
 
 def row(name: str, results: dict[str, dict]) -> str:
@@ -78,8 +79,11 @@ def row(name: str, results: dict[str, dict]) -> str:
     return f"| {' | '.join(cells)} |"
 
 
+@command
 def main(arguments: Arguments) -> None:
     """Works off all ids and prints the table."""
+    if arguments.jobs < 1:
+        raise ValueError(f"--jobs is {arguments.jobs}; it must be at least 1")
     with ThreadPoolExecutor(arguments.jobs) as pool:
         results = pool.map(lambda name: work_off(name, arguments), arguments.envs)
         lines = [row(*pair) for pair in zip(arguments.envs, tqdm(results, total=len(arguments.envs)), strict=True)]
@@ -88,7 +92,4 @@ def main(arguments: Arguments) -> None:
 
 
 if __name__ == "__main__":
-    try:
-        main(tyro.cli(Arguments))
-    except (RuntimeError, OSError) as error:
-        sys.exit(f"error: {error}")
+    sys.exit(main(tyro.cli(Arguments)))

@@ -22,6 +22,7 @@ from perception.trust.attacks import AttackSettings
 from perception.trust.classifier_trust import ClassifierTrust
 from perception.trust.detector_trust import DetectorTrust
 from perception.trust.sections import Findings
+from sim.command import command, use_threads
 from sim.config import require_known
 
 PARTS = ("domains", "corruptions", "attacks", "explanations")
@@ -55,22 +56,19 @@ class Arguments:
     threads: int = 1
 
 
+@command
 def main(arguments: Arguments) -> int:
     """Prints the tables and returns the exit code."""
-    try:
-        require_known(arguments.only, PARTS, "part")
-        torch.set_num_threads(arguments.threads)
-        trust = trials(arguments)
-        about = {key: value for key, value in asdict(arguments).items() if key not in UNSTORED}
-        models = [one for one in (arguments.model, arguments.other) if one is not None]
-        findings = Findings(arguments.out, about, models)
-        for part in PARTS:
-            if part in arguments.only and hasattr(trust, part):
-                for section in findings.add(part, lambda part=part: getattr(trust, part)(findings)):
-                    print(section.markdown(), flush=True)
-    except (ValueError, OSError, ModuleNotFoundError) as error:
-        print(f"error: {error}", file=sys.stderr)
-        return 2
+    require_known(arguments.only, PARTS, "part")
+    use_threads(arguments.threads)
+    trust = trials(arguments)
+    about = {key: value for key, value in asdict(arguments).items() if key not in UNSTORED}
+    models = [one for one in (arguments.model, arguments.other) if one is not None]
+    findings = Findings(arguments.out, about, models)
+    for part in PARTS:
+        if part in arguments.only and hasattr(trust, part):
+            for section in findings.add(part, lambda part=part: getattr(trust, part)(findings)):
+                print(section.markdown(), flush=True)
     return 0
 
 

@@ -127,7 +127,7 @@ def follow_with_peers(
         python: an interpreter that has `PEER_PACKAGE`.
 
     Raises:
-        RuntimeError: it has not, or a tracker failed.
+        ChildProcessError: it has not, or a tracker failed.
     """
     with tempfile.TemporaryDirectory() as name:
         folder = Path(name)
@@ -149,7 +149,7 @@ def follow_with_peers(
             hint = ""
             if "No module named" in why:
                 hint = f"; make an environment of its own: python -m venv peers && peers/bin/pip install {PEER_PACKAGE}"
-            raise RuntimeError(f"{python} could not run the other trackers: {why}{hint}")
+            raise ChildProcessError(f"{python} could not run the other trackers: {why}{hint}")
         with np.load(folder / "tracks.npz", allow_pickle=False) as stored:
             return {
                 name: [_tracks(stored[f"{task}.{k}"]) for k in range(len(clips))] for task, name in enumerate(peers)

@@ -13,7 +13,7 @@ WINDOWLESS_DRIVERS = ("", "offscreen", "dummy", "evdev")
 NO_DISPLAY = "no display to show a window on; write to a file instead"
 
 
-class NoDisplayError(RuntimeError):
+class NoDisplayError(OSError):
     """A window was asked for where there is no display."""
 
 

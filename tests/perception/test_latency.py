@@ -111,5 +111,5 @@ def test_threads_are_pinned_and_children_inherit_them(monkeypatch):
 
 
 def test_a_program_that_fails_is_named():
-    with pytest.raises(RuntimeError, match=r"no\.such\.module failed: .*No module named"):
+    with pytest.raises(ChildProcessError, match=r"no\.such\.module failed: .*No module named"):
         latency.peak_memory("no.such.module", [])

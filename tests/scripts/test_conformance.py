@@ -44,18 +44,17 @@ def test_a_difference_is_exit_code_one(tmp_path, capsys, monkeypatch, device):
         (["--config", "/nowhere.json"], "No such file"),
     ],
 )
-def test_wrong_input_stops_before_any_work(arguments, said):
-    with pytest.raises((ValueError, TypeError, OSError)) as raised:
-        call(*arguments)
-    assert said in str(raised.value)
+def test_wrong_input_stops_before_any_work(arguments, said, capsys):
+    assert call(*arguments) == 2
+    assert said in capsys.readouterr().err
 
 
 @pytest.mark.parametrize("text", ["null", "3", '"merge-v0"', "[[]]", "[]"])
-def test_a_config_file_that_holds_no_config(text, tmp_path):
+def test_a_config_file_that_holds_no_config(text, tmp_path, capsys):
     config = tmp_path / "case.json"
     config.write_text(text)
-    with pytest.raises((TypeError, ValueError), match="dict"):
-        call("--envs", "highway-fast-v0", "--config", config)
+    assert call("--envs", "highway-fast-v0", "--config", config) == 2
+    assert "dict" in capsys.readouterr().err
 
 
 def test_wrong_input_is_one_line(tmp_path):
@@ -66,4 +65,4 @@ def test_wrong_input_is_one_line(tmp_path):
     done = subprocess.run(command, capture_output=True, text=True, timeout=120, env=environment)
     said = [line for line in done.stderr.splitlines() if not line.startswith("Warp CUDA warning")]
     assert done.returncode == 2 and done.stdout == ""
-    assert len(said) == 1 and said[0].startswith("conformance: ")
+    assert len(said) == 1 and said[0].startswith("error: ")

@@ -63,18 +63,18 @@ def test_crashes_that_rise_too_far_fail(folders, tmp_path):
     assert stack_table.main(arguments(folders, tmp_path, most=100)) == 0
 
 
-def test_results_of_another_stack_are_refused(folders, tmp_path):
+def test_results_of_another_stack_are_refused(folders, tmp_path, capsys):
     stack_table.main(arguments(folders, tmp_path))
-    with pytest.raises(ValueError, match="is of another stack"):
-        stack_table.main(arguments(folders, tmp_path, stack="rate=5"))
+    assert stack_table.main(arguments(folders, tmp_path, stack="rate=5")) == 2
+    assert "is of another stack" in capsys.readouterr().err
 
 
-def test_mistakes_are_named_before_anything_is_driven(folders, tmp_path):
+def test_mistakes_are_named_before_anything_is_driven(folders, tmp_path, capsys):
     for options, message in (
         ({"detector": folders / "none"}, "holds no model"),
         ({"also": ("rate=9x",)}, "stack rate is '9x'"),
         ({"stack": "runtime=onnx"}, "onnx"),
     ):
-        with pytest.raises((ValueError, FileNotFoundError), match=message):
-            stack_table.main(arguments(folders, tmp_path, **options))
+        assert stack_table.main(arguments(folders, tmp_path, **options)) == 2
+        assert message in capsys.readouterr().err
     assert not list(tmp_path.iterdir())

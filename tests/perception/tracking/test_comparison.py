@@ -190,7 +190,7 @@ def test_a_comparison_says_who_is_ahead(clips, fakes):
 def test_a_missing_package_is_named(clips, fakes):
     (fakes / "trackers.py").write_text("raise ModuleNotFoundError(\"No module named 'trackers'\")")
     with pytest.raises(
-        RuntimeError, match="No module named 'trackers'; make an environment of its own: python -m venv"
+        ChildProcessError, match="No module named 'trackers'; make an environment of its own: python -m venv"
     ):
         follow_with_peers(clips, PEERS, sys.executable)
 
