@@ -7,9 +7,7 @@ end of every iteration, the only moments at which a run is checkpointed or inter
 import collections
 import csv
 import os
-import signal
 import sys
-import threading
 import time
 from collections.abc import Callable
 from pathlib import Path
@@ -20,6 +18,7 @@ import tqdm
 from torch import Tensor, nn
 
 from agents import checkpoint
+from sim.command import Interrupt
 
 DEFAULT_TOTAL_STEPS = 5_000_000
 """Environment steps of a run for which neither a step nor a time budget is given."""
@@ -91,32 +90,6 @@ class EpisodeStatistics:
             "speed": speed / steps if steps else float("nan"),
         }
         return figures | ({"success_rate": successes * scale} if self.reports_success else {})
-
-
-class Interrupt:
-    """Turns the first Ctrl-C or SIGTERM into a request to stop; a second one stops at once.
-
-    Python lets only the main thread handle signals: elsewhere this does nothing.
-    """
-
-    def __init__(self) -> None:
-        self.requested = False
-        self._previous: dict[int, Any] = {}
-
-    def __enter__(self) -> "Interrupt":
-        if threading.current_thread() is threading.main_thread():
-            for number in (signal.SIGINT, signal.SIGTERM):
-                self._previous[number] = signal.signal(number, self._request)
-        return self
-
-    def __exit__(self, *_: object) -> None:
-        for number, handler in self._previous.items():
-            signal.signal(number, handler)
-
-    def _request(self, number: int, _frame: object) -> None:
-        if self.requested:
-            raise KeyboardInterrupt
-        self.requested = True
 
 
 class Metrics:

@@ -27,15 +27,19 @@ from typing import Any, Protocol
 
 import numpy as np
 import torch
+from safetensors import SafetensorError
 from safetensors.torch import load_file, safe_open, save_file
 from torch import Tensor, nn
 from tqdm import tqdm
 
-from perception.model_folder import ModelFacts, moved_into_place, save_model
+from perception.model_folder import ModelFacts, load_facts, moved_into_place, save_model
+from sim.command import Interrupt
 
 CHECKPOINT, METRICS, BAD_BATCH = "checkpoint.safetensors", "metrics.csv", "nan_batch.npz"
 LOG_EVERY = 20
 """Steps from one row of metrics.csv to the next."""
+FREE = ("time_limit_s", "threads", "checkpoint_every_s")
+"""Of a recipe and of the settings, what may differ where a training goes on."""
 
 
 class Batches(Protocol):
@@ -91,14 +95,15 @@ class Training:
 
     Args:
         model: on its device; `loss(model, batch)` is called in training mode.
-        facts: what the model is, for its folder.
+        facts: what the model is, for its folder; `training["recipe"]` says how it is trained. Where it goes on, what
+            else `training` tells is taken over from the folder.
         loss: returns the parts of the loss by name, among them "loss".
         batches: what it learns from.
         folder: new or empty, or of the same training, begun before: then it goes on.
         settings: see `TrainingSettings`.
 
     Raises:
-        FileExistsError: the folder holds another training, or something else.
+        FileExistsError: the folder holds another training, or something else. ValueError: a damaged checkpoint.
     """
 
     def __init__(
@@ -120,24 +125,27 @@ class Training:
         self.step, self.seconds = 0, 0.0
         stored = folder / CHECKPOINT
         if stored.is_file():
+            self._require_same()
             self._load(stored)
         elif folder.exists() and any(folder.iterdir()):
             raise FileExistsError(f"{folder} is not empty and holds no training to go on with; choose another folder")
         folder.mkdir(parents=True, exist_ok=True)
 
     def run(self, progress: bool = True) -> None:
-        """Train to the end, or to the time limit; the folder then holds the model.
+        """Train to the end, or to the time limit; the folder then holds the model. Ctrl-C leaves a checkpoint.
 
         Raises:
-            FloatingPointError: the loss is no number; the batch is saved for inspection.
+            FloatingPointError: the loss or its gradient is no number; the batch is saved for inspection.
         """
         settings = self.settings
         self.model.train()
+        if not (self.folder / CHECKPOINT).is_file():
+            self.save()  # so that a training killed at any moment goes on
         begun, saved = time.monotonic() - self.seconds, time.monotonic()
         bar = tqdm(total=settings.steps, initial=self.step, disable=not progress, unit="step", file=sys.stderr)
-        source = _Ahead(self.batches)
+        source, interrupt = _Ahead(self.batches), Interrupt().__enter__()
         try:
-            while self.step < settings.steps and (share := self._progress()) < 1.0:
+            while self.step < settings.steps and (share := self._progress()) < 1.0 and not interrupt.requested:
                 batch, after = next(source)
                 torch.manual_seed(settings.seed * 1_000_003 + self.step)
                 rate = settings.rate * min((self.step + 1) / settings.warm_up, 0.5 + 0.5 * math.cos(math.pi * share))
@@ -153,9 +161,12 @@ class Training:
                     self.save()
                     saved = time.monotonic()
         finally:
+            interrupt.__exit__()
             source.close()
             bar.close()
         self.save()
+        if interrupt.requested:
+            raise KeyboardInterrupt
 
     def _progress(self) -> float:
         limit = self.settings.time_limit_s
@@ -166,14 +177,11 @@ class Training:
             group["lr"] = rate
         parts = self.loss(self.model, batch)
         values = {name: float(value.detach()) for name, value in parts.items()}
-        if not math.isfinite(values["loss"]):
-            self._keep_batch(batch)
-            raise FloatingPointError(
-                f"the loss is {values['loss']} at step {self.step}; its batch is in {self.folder / BAD_BATCH}"
-            )
+        self._require_number("loss", values["loss"], batch)
         self.optimizer.zero_grad(set_to_none=True)
         parts["loss"].backward()
-        nn.utils.clip_grad_norm_(self.model.parameters(), self.settings.clip)
+        norm = nn.utils.clip_grad_norm_(self.model.parameters(), self.settings.clip)
+        self._require_number("gradient", float(norm), batch)
         self.optimizer.step()
         # The average warms up with the weights, else the first ones would weigh on it for long.
         share = 1 - min(self.settings.averaging, (1 + self.step) / (10 + self.step))
@@ -193,9 +201,14 @@ class Training:
                 writer.writeheader()
             writer.writerow(row)
 
-    def _keep_batch(self, batch: Any) -> None:
+    def _require_number(self, what: str, value: float, batch: Any) -> None:
+        if math.isfinite(value):
+            return
         arrays = {name: np.asarray(value.detach().cpu()) for name, value in _tensors(batch, "batch")}
         np.savez(self.folder / BAD_BATCH, **arrays)
+        raise FloatingPointError(
+            f"the {what} is {value} at step {self.step}; its batch is in {self.folder / BAD_BATCH}"
+        )
 
     def save(self) -> None:
         """Write the model and the checkpoint."""
@@ -216,21 +229,30 @@ class Training:
             save_file(kept, path, metadata={"counters": json.dumps(counters)})
         save_model(self.folder, self.facts, self.average)
 
+    def _require_same(self) -> None:
+        """Take over what the folder's model.json tells; FileExistsError where it is of another training."""
+        there, here = (json.loads(json.dumps(asdict(one))) for one in (load_facts(self.folder), self.facts))
+        differing = [name for name in ("kind", "classes", "network") if there[name] != here[name]]
+        recipes = [one["training"].get("recipe", {}) for one in (there, here)]
+        self._refuse(differing or _differing(*recipes))
+        self.facts.training.update({name: value for name, value in there["training"].items() if name != "recipe"})
+
+    def _refuse(self, differing: list[str]) -> None:
+        if differing:
+            what = ", ".join(differing)
+            raise FileExistsError(f"{self.folder} holds another training: other {what}; choose another folder")
+
     def _load(self, path: Path) -> None:
-        with safe_open(path, "pt") as file:
-            counters = json.loads(file.metadata()["counters"])
-        free = ("time_limit_s", "checkpoint_every_s")
-        differing = [
-            name
-            for name, value in asdict(self.settings).items()
-            if name not in free and counters["settings"].get(name) != value
-        ]
-        kept = load_file(path)
+        try:
+            with safe_open(path, "pt") as file:
+                counters = json.loads(file.metadata()["counters"])
+            kept = load_file(path)
+        except (SafetensorError, KeyError, TypeError, ValueError) as error:
+            raise ValueError(f"{path} can't be read: {error}; delete the folder to begin anew") from None
+        self._refuse(_differing(counters["settings"], asdict(self.settings)))
         shapes = {name: value.shape for name, value in self.model.state_dict().items()}
         found = {name[7:]: value.shape for name, value in kept.items() if name.startswith("weight.")}
-        if differing or found != shapes:
-            what = ", ".join(differing) or "network"
-            raise FileExistsError(f"{self.folder} holds another training: other {what}; choose another folder")
+        self._refuse(["network"] * (found != shapes))
         self.model.load_state_dict({name: kept[f"weight.{name}"] for name in shapes})
         self.average = {name: kept[f"average.{name}"].to(value.device) for name, value in self.average.items()}
         for name, weight in self.model.named_parameters():
@@ -240,6 +262,22 @@ class Training:
                 self.optimizer.state[weight] = place
         self.step, self.seconds, self.position = counters["step"], counters["seconds"], counters["position"]
         self.batches.load_state_dict(self.position)
+        self._drop_rows()
+
+    def _drop_rows(self) -> None:
+        """Drop the rows of steps after the checkpoint, which come again."""
+        path = self.folder / METRICS
+        if not path.is_file():
+            return
+        head, *rows = path.read_text(encoding="utf-8").splitlines(keepends=True)
+        kept = [row for row in rows if int(row.partition(",")[0]) <= self.step]
+        with moved_into_place(path) as part:
+            part.write_text("".join([head, *kept]), encoding="utf-8")
+
+
+def _differing(there: dict[str, Any], here: dict[str, Any]) -> list[str]:
+    """The names of what differs and may not."""
+    return [name for name, value in here.items() if name not in FREE and there.get(name) != value]
 
 
 def _tensors(value: Any, name: str) -> Iterator[tuple[str, Tensor]]:

@@ -14,12 +14,11 @@ import torch
 import tyro
 
 from agents.drivers import choose_driver
-from agents.run import Interrupt
 from perception.detection.detector import Detector, load_detector
 from perception.detection.peers import PEERS, load_peer
 from perception.pictures import FRAME_RATE, SIMULATOR, Footage, drive, open_footage
 from perception.prediction import Finder, detect, lane_layer
-from sim.command import command
+from sim.command import Interrupt, command
 
 
 @dataclass(frozen=True)

@@ -82,7 +82,7 @@ def trials(arguments: Arguments) -> ClassifierTrust | DetectorTrust:
     if facts.kind != KIND:
         counts = arguments.pictures or 100, arguments.attacked or 30, arguments.explained
         return DetectorTrust(*pair, *counts, attacks, arguments.seed, told)
-    test = load_data(facts.training["data"]).test
+    test = load_data(facts.training["recipe"]["data"]).test
     order = torch.randperm(len(test), generator=torch.Generator().manual_seed(arguments.seed))
     mixed = order[: arguments.pictures or 1000]
     counts = arguments.attacked or 200, arguments.explained

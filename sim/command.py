@@ -1,11 +1,13 @@
-"""How a script ends: with its exit code, or with one line that says what is wrong, and 2."""
+"""How scripts and long work end: with an exit code, with one line that says what is wrong, or when asked to stop."""
 
 from __future__ import annotations
 
 import functools
+import signal
 import sys
+import threading
 from collections.abc import Callable
-from typing import ParamSpec
+from typing import Any, ParamSpec
 
 import torch
 
@@ -42,3 +44,29 @@ def use_threads(count: int | None) -> None:
     if count is not None and count < 1:
         raise ValueError(f"--threads is {count}; it must be at least 1")
     torch.set_num_threads(count or torch.get_num_threads())
+
+
+class Interrupt:
+    """Turns the first Ctrl-C or SIGTERM into a request to stop; a second one stops at once.
+
+    Python lets only the main thread handle signals: elsewhere this does nothing.
+    """
+
+    def __init__(self) -> None:
+        self.requested = False
+        self._previous: dict[int, Any] = {}
+
+    def __enter__(self) -> Interrupt:
+        if threading.current_thread() is threading.main_thread():
+            for number in (signal.SIGINT, signal.SIGTERM):
+                self._previous[number] = signal.signal(number, self._request)
+        return self
+
+    def __exit__(self, *_: object) -> None:
+        for number, handler in self._previous.items():
+            signal.signal(number, handler)
+
+    def _request(self, number: int, _frame: object) -> None:
+        if self.requested:
+            raise KeyboardInterrupt
+        self.requested = True

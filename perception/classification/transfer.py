@@ -214,7 +214,7 @@ def train(recipe: Recipe, data: DataSet, folder: Path, progress: bool = False) -
     config = config_for(recipe, data)
     torch.manual_seed(recipe.seed)
     classifier = build(config)
-    about = {"data": data.name, "pictures": len(kept)} | asdict(recipe)
+    about = {"recipe": {"data": data.name, "pictures": len(kept)} | asdict(recipe)}
     parts: Sequence[tuple[str, float, float, int]] = (("scratch", 1.0, 1.0, 0),)
     if recipe.pretrained:
         fill_backbone(classifier)

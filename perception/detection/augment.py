@@ -5,6 +5,7 @@ They are general ones: nothing is taken from the domains that are held out.
 
 from __future__ import annotations
 
+import numpy as np
 import torch
 from torch import Tensor
 from torch.nn import functional
@@ -19,6 +20,21 @@ WET, MOST_DROPS, DROP = 0.3, 30, (0.01, 0.09)
 """Share of pictures seen through drops, how many there are at most, and bounds of their radii [picture widths]."""
 NOISE = 0.08
 """Largest standard deviation of the noise, of 1."""
+
+
+def changes(seed: int, position: int, purpose: int = 1) -> torch.Generator:
+    """Return the generator that decides how the batch at a position is changed; of another purpose, another one."""
+    # torch's generator looks at the lowest 32 bits of its seed alone.
+    mixed = np.random.SeedSequence((seed, purpose, position)).generate_state(1)
+    return torch.Generator().manual_seed(int(mixed[0]))
+
+
+def turned(count: int, generator: torch.Generator) -> Tensor:
+    """Draw which of `count` pictures are mirrored, int64 [K]; each is as often as not.
+
+    By chance and not by turns: a stream's batch is ordered by source, which would always be mirrored or never.
+    """
+    return (torch.rand(count, generator=generator) < 0.5).nonzero()[:, 0]
 
 
 def augmented(images: Tensor, generator: torch.Generator) -> Tensor:

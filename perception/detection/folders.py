@@ -12,7 +12,6 @@ from __future__ import annotations
 from collections.abc import Iterator, Sequence
 from pathlib import Path
 
-import numpy as np
 import torch
 import yaml
 from torch import Tensor
@@ -21,6 +20,7 @@ from perception.data.coco import CocoFolder
 from perception.data.splits import SPLITS
 from perception.data.targets import CATEGORIES, Target, whole_boxes
 from perception.data.yolo import DATA, YoloFolder
+from perception.detection.augment import changes
 from perception.detection.average_precision import boxes_of
 from perception.detection.detector import letterbox
 from perception.detection.learning import CLASSES, Lesson, lesson_targets, mirrored, varied
@@ -132,19 +132,15 @@ class FolderLessons:
         chosen = [self._chosen(number) for number in range(first, first + self.batch_size)]
         pairs = [fitted(*self.folder[i], self.size, len(self.folder.classes)) for i in chosen]
         images, targets = zip(*pairs, strict=True)
-        lesson = mirrored(torch.stack(images), list(targets))
+        generator = changes(self.seed, self.position)
+        lesson = mirrored(torch.stack(images), list(targets), generator)
         self.position += 1
-        return varied(lesson.images, lesson.targets, self._generator(self.position, 1))
-
-    def _generator(self, number: int, purpose: int) -> torch.Generator:
-        # torch's generator looks at the lowest 32 bits of its seed alone.
-        mixed = np.random.SeedSequence((self.seed, purpose, number)).generate_state(1)
-        return torch.Generator().manual_seed(int(mixed[0]))
+        return varied(lesson.images, lesson.targets, generator)
 
     def _chosen(self, number: int) -> int:
         """Which picture is the number-th of all epochs."""
         epoch, place = divmod(number, len(self.folder))
-        return int(torch.randperm(len(self.folder), generator=self._generator(epoch, 0))[place])
+        return int(torch.randperm(len(self.folder), generator=changes(self.seed, epoch, purpose=0))[place])
 
     def state_dict(self) -> dict[str, int]:
         """The position: how many batches have been given."""

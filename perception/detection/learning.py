@@ -10,7 +10,7 @@ from torch.nn import functional
 
 from perception.data.stream import Batch, FrameStream
 from perception.data.targets import CATEGORIES, Target, seen_share, whole_boxes
-from perception.detection.augment import augmented
+from perception.detection.augment import augmented, changes, turned
 from sim.sensors.classes import Semantic
 
 CLASSES = tuple(CATEGORIES[label] for label in sorted(CATEGORIES) if CATEGORIES[label] != Semantic.GOAL.name.lower())
@@ -45,18 +45,19 @@ def lesson_targets(target: Target, size: tuple[int, int], classes: int = len(CLA
 
 
 class Lessons:
-    """Batches of streams as lessons; every second picture is mirrored, and most are changed in light and colour.
+    """Batches of streams as lessons; half of the pictures are mirrored, and most are changed in light and colour.
 
     Args:
-        streams: where they come from, at one position, which decides the changes; a lesson has a batch of each.
+        streams: where they come from, at one position; a lesson has a batch of each.
+        seed: with the position it decides the changes.
     """
 
-    def __init__(self, *streams: FrameStream) -> None:
-        self.streams = streams
+    def __init__(self, *streams: FrameStream, seed: int = 0) -> None:
+        self.streams, self.seed = streams, seed
 
     def __next__(self) -> Lesson:
-        generator = torch.Generator().manual_seed(self.streams[0].position)
-        parts = [lesson(next(stream)) for stream in self.streams]
+        generator = changes(self.seed, self.streams[0].position)
+        parts = [lesson(next(stream), generator) for stream in self.streams]
         images = torch.cat([part.images for part in parts])
         targets = [target for part in parts for target in part.targets]
         return varied(images, targets, generator)
@@ -71,20 +72,20 @@ class Lessons:
             stream.load_state_dict(state)
 
 
-def lesson(batch: Batch) -> Lesson:
-    """Return a batch as a lesson, its odd pictures mirrored."""
+def lesson(batch: Batch, generator: torch.Generator) -> Lesson:
+    """Return a batch as a lesson, half of its pictures mirrored."""
     width, height = batch.images.shape[3], batch.images.shape[2]
     targets = [lesson_targets(target, (width, height)) for target in batch.targets]
-    return mirrored(batch.images, targets)
+    return mirrored(batch.images, targets, generator)
 
 
-def mirrored(images: Tensor, targets: list[Target]) -> Lesson:
-    """Return copies of pictures, every second one mirrored with its boxes; of the targets, only the boxes change."""
+def mirrored(images: Tensor, targets: list[Target], generator: torch.Generator) -> Lesson:
+    """Return copies of pictures, half of them mirrored with their boxes; of the targets, only the boxes change."""
     width = images.shape[3]
     images = images.clone()
-    images[1::2] = images[1::2].flip(-1)
-    for target in targets[1::2]:
-        boxes = target["boxes"]
+    for index in turned(len(images), generator).tolist():
+        images[index] = images[index].flip(-1)
+        target, boxes = targets[index], targets[index]["boxes"]
         target["boxes"] = torch.stack((width - boxes[:, 2], boxes[:, 1], width - boxes[:, 0], boxes[:, 3]), dim=-1)
     return Lesson(images, targets)
 

@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import json
 import time
 from collections.abc import Callable
 from dataclasses import asdict, dataclass, replace
@@ -18,7 +17,7 @@ from perception.detection.learning import CLASSES, Lesson, Lessons
 from perception.detection.losses import detection_loss
 from perception.detection.one_stage import OneStage, OneStageConfig
 from perception.detection.torchvision_models import BACKBONES, SHIPPED, PeerConfig, build_peer, peer_loss
-from perception.model_folder import FACTS, ModelFacts, load_facts
+from perception.model_folder import ModelFacts
 from perception.training import Training, TrainingSettings
 
 NETWORKS = ("one-stage", *BACKBONES)
@@ -95,7 +94,7 @@ def lessons_of(recipe: Recipe) -> tuple[Lessons | FolderLessons, tuple[str, ...]
         )
         for i, (some, worlds) in enumerate(shares)
     ]
-    return Lessons(*streams), CLASSES
+    return Lessons(*streams, seed=recipe.seed), CLASSES
 
 
 def built(recipe: Recipe, classes: tuple[str, ...]) -> tuple[nn.Module, ModelFacts, Callable[..., dict[str, Tensor]]]:
@@ -123,9 +122,7 @@ def train(recipe: Recipe, folder: Path, progress: bool = True) -> Training:
     """
     batches, classes = lessons_of(recipe)
     network, facts, loss = built(recipe, classes)
-    _require_same(folder, facts)
     told = facts.training
-    begun = time.process_time() - told["cpu_s"]
 
     def counted(model: nn.Module, lesson: Lesson) -> dict[str, Tensor]:
         told["pictures"] += len(lesson.images)
@@ -141,18 +138,6 @@ def train(recipe: Recipe, folder: Path, progress: bool = True) -> Training:
     )
     network = network.to(memory_format=torch.channels_last)
     training = Training(network, facts, counted, batches, folder, settings)
+    begun = time.process_time() - told["cpu_s"]
     training.run(progress)
     return training
-
-
-def _require_same(folder: Path, facts: ModelFacts) -> None:
-    """Take over the counts of a training that goes on; FileExistsError where the folder's is another one."""
-    if not (folder / FACTS).is_file():
-        return
-    there, here = (json.loads(json.dumps(asdict(one))) for one in (load_facts(folder), facts))
-    told, wanted = (one["training"].get("recipe", {}) | {"time_limit_s": None} for one in (there, here))
-    differing = [name for name in ("kind", "classes", "network") if there[name] != here[name]]
-    differing = differing or [name for name in wanted if told.get(name) != wanted[name]]
-    if differing:
-        raise FileExistsError(f"{folder} holds another training: other {', '.join(differing)}; choose another folder")
-    facts.training.update({name: there["training"][name] for name in ("pictures", "cpu_s")})

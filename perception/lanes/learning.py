@@ -11,7 +11,7 @@ from torch import Tensor
 from perception.cameras import FRONT
 from perception.data.lanes import ABSENT, by_rows, rows_of
 from perception.data.stream import Batch, FrameStream, StreamSettings
-from perception.detection.augment import augmented
+from perception.detection.augment import augmented, changes, turned
 from perception.lanes.segmentation import grouped
 
 
@@ -53,35 +53,37 @@ def lane_lesson(batch: Batch, rows: int) -> LaneLesson:
     return LaneLesson(batch.images, lanes, None if batch.semantic is None else grouped(batch.semantic))
 
 
-def mirrored(lesson: LaneLesson) -> LaneLesson:
-    """Return a lesson with its odd pictures mirrored; what was a line to the left is then one to the right."""
+def mirrored(lesson: LaneLesson, which: Tensor) -> LaneLesson:
+    """Return a lesson with some pictures, int64 [K], mirrored; what was a line to the left is then one to the right."""
     images = lesson.images.clone()
-    images[1::2] = images[1::2].flip(-1)
+    images[which] = images[which].flip(-1)
     lanes, labels = lesson.lanes, lesson.labels
     if lanes is not None:
         lanes = lanes.clone()
-        swapped = lanes[1::2].flip(1)
-        lanes[1::2] = torch.where(swapped == ABSENT, swapped, images.shape[3] - swapped)
+        swapped = lanes[which].flip(1)
+        lanes[which] = torch.where(swapped == ABSENT, swapped, images.shape[3] - swapped)
     if labels is not None:
         labels = labels.clone()
-        labels[1::2] = labels[1::2].flip(-1)
+        labels[which] = labels[which].flip(-1)
     return LaneLesson(images, lanes, labels)
 
 
 class LaneLessons:
-    """Batches of a stream as lessons; every second picture is mirrored, and most are changed in light and colour.
+    """Batches of a stream as lessons; half of the pictures are mirrored, and most are changed in light and colour.
 
     Args:
-        stream: where they come from; its position decides the changes, too.
+        stream: where they come from.
         rows: number of rows that lines are told at.
+        seed: with the stream's position it decides the changes.
     """
 
-    def __init__(self, stream: FrameStream, rows: int = 28) -> None:
-        self.stream, self.rows = stream, rows
+    def __init__(self, stream: FrameStream, rows: int = 28, seed: int = 0) -> None:
+        self.stream, self.rows, self.seed = stream, rows, seed
 
     def __next__(self) -> LaneLesson:
-        generator = torch.Generator().manual_seed(self.stream.position)
-        lesson = mirrored(lane_lesson(next(self.stream), self.rows))
+        generator = changes(self.seed, self.stream.position)
+        plain = lane_lesson(next(self.stream), self.rows)
+        lesson = mirrored(plain, turned(len(plain.images), generator))
         return LaneLesson(augmented(lesson.images, generator), lesson.lanes, lesson.labels)
 
     def state_dict(self) -> dict[str, int]:

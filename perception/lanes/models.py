@@ -53,7 +53,7 @@ def make_network(recipe: LaneRecipe) -> tuple[LaneModel, ModelFacts]:
     else:
         network = Segmentation(SegmentationConfig())
         classes = network.config.classes
-    facts = ModelFacts(recipe.network, classes, asdict(network.config), asdict(recipe))
+    facts = ModelFacts(recipe.network, classes, asdict(network.config), {"recipe": asdict(recipe)})
     return network.to(memory_format=torch.channels_last), facts
 
 
@@ -75,7 +75,7 @@ def lane_training(recipe: LaneRecipe, folder: Path) -> Training:
     stream = lane_stream("train", recipe.batch, recipe.seed, lines, not lines, recipe.threads)
     settings = TrainingSettings(recipe.steps, recipe.time_limit_s, recipe.rate, averaging=AVERAGING, seed=recipe.seed)
     rows = network.config.rows if isinstance(network, RowAnchor) else 0
-    return Training(network, facts, lane_loss, LaneLessons(stream, rows), folder, settings)
+    return Training(network, facts, lane_loss, LaneLessons(stream, rows, recipe.seed), folder, settings)
 
 
 def load_lane_model(folder: Path, device: torch.device | str = "cpu") -> LaneModel:

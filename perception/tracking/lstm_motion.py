@@ -331,7 +331,7 @@ def train(
         KIND,
         (),
         {"lstm": asdict(lstm), "frame": list(frame)},
-        {"tracks": asdict(tracks), "clips": len(clips), "steps": training.steps},
+        {"recipe": {"tracks": asdict(tracks), "clips": len(clips), "steps": training.steps}},
     )
     Training(network, facts, motion_loss(frame), TrackBatches(clips, tracks), Path(folder), training).run(progress)
     return LstmMotion.load(folder)

@@ -1,14 +1,13 @@
 """A run's bookkeeping: episode statistics by hand, budgets, schedules and interrupts."""
 
 import dataclasses
-import signal
 import time
 
 import pytest
 import torch
 
 from agents import networks, ppo
-from agents.run import EpisodeStatistics, Interrupt, linear
+from agents.run import EpisodeStatistics, linear
 from tests.agents.identity import IdentityEnvs
 
 SHORT = ppo.Config(minibatch_size=64, network=networks.Config(hidden=(8,)))
@@ -87,15 +86,6 @@ def test_the_first_of_two_budgets_ends_the_run():
     config = dataclasses.replace(SHORT, time_limit_s=600.0, total_steps=2 * 16 * 8)
     ppo.train(config, IdentityEnvs(8), show_progress=False, on_iteration=rows.append)
     assert [row["steps"] for row in rows] == [128, 256]
-
-
-def test_a_first_interrupt_asks_and_a_second_one_stops():
-    before = signal.getsignal(signal.SIGINT), signal.getsignal(signal.SIGTERM)
-    with pytest.raises(KeyboardInterrupt), Interrupt() as interrupt:
-        signal.raise_signal(signal.SIGTERM)
-        assert interrupt.requested
-        signal.raise_signal(signal.SIGINT)
-    assert (signal.getsignal(signal.SIGINT), signal.getsignal(signal.SIGTERM)) == before
 
 
 def test_the_progress_line_shows_speed_return_and_crashes(capsys):

@@ -1,6 +1,7 @@
 """The training loop: it goes on where it was killed, and stops where numbers end."""
 
 import csv
+import signal
 
 import numpy as np
 import pytest
@@ -90,6 +91,59 @@ def test_a_killed_training_goes_on_to_the_same_weights(tmp_path, monkeypatch):
         assert torch.equal(value, other[name]), name
 
 
+def test_one_killed_before_its_first_checkpoint_goes_on(tmp_path, monkeypatch):
+    training(tmp_path / "whole").run(progress=False)
+    killed = training(tmp_path / "killed")
+    update = Training._update
+
+    def kill(self, batch, rate):
+        if self.step == 45:
+            raise SystemExit  # nothing is saved
+        return update(self, batch, rate)
+
+    monkeypatch.setattr(Training, "_update", kill)
+    with pytest.raises(SystemExit):
+        killed.run(progress=False)
+    monkeypatch.undo()
+    again = training(tmp_path / "killed")
+    assert again.step == 0
+    again.run(progress=False)
+    with open(tmp_path / "killed" / METRICS, encoding="utf-8") as file:
+        assert [int(row["step"]) for row in csv.DictReader(file)] == [20, 40, 60]  # each once
+    one, other = (load_file(tmp_path / name / CHECKPOINT) for name in ("whole", "killed"))
+    assert all(torch.equal(value, other[name]) for name, value in one.items())
+
+
+def test_ctrl_c_ends_with_a_checkpoint_after_a_whole_step(tmp_path):
+    class Pressed(Points):
+        def __next__(self):
+            if self.position == 9:
+                signal.raise_signal(signal.SIGINT)
+            return super().__next__()
+
+    before = signal.getsignal(signal.SIGINT)
+    run = training(tmp_path / "a", points=Pressed())
+    with pytest.raises(KeyboardInterrupt):
+        run.run(progress=False)
+    assert 0 < run.step < 60 and training(tmp_path / "a").step == run.step
+    assert signal.getsignal(signal.SIGINT) == before
+
+
+def test_a_gradient_that_is_no_number_never_reaches_the_weights(tmp_path):
+    def poisoned(model, batch):
+        error = loss(model, batch)["loss"]
+        if run.step < 7:
+            return {"loss": error}
+        # 0, with no derivative there.
+        return {"loss": error + sum((weight * 0).abs().sum() for weight in model.parameters()).sqrt()}
+
+    run = training(tmp_path / "a")
+    run.loss = poisoned
+    with pytest.raises(FloatingPointError, match=f"the gradient is nan at step 7; its batch is in .*{BAD_BATCH}"):
+        run.run(progress=False)
+    assert all(torch.isfinite(value).all() for value in run.model.state_dict().values())
+
+
 def test_a_loss_that_is_no_number_stops_it_and_keeps_the_batch(tmp_path):
     run = training(tmp_path / "a", points=Points(poison=7))
     with pytest.raises(FloatingPointError, match=f"at step 7; its batch is in .*{BAD_BATCH}"):
@@ -110,10 +164,21 @@ def test_other_folders_are_refused(tmp_path):
         training(tmp_path / "a", steps=10, rate=0.01)
     with pytest.raises(FileExistsError, match="other network"):
         training(tmp_path / "a", steps=10, model=nn.Linear(3, 1))
+    with pytest.raises(FileExistsError, match="other batch"):
+        other = ModelFacts("line", ("y",), {"inputs": 3}, {"recipe": {"batch": 2}})
+        Training(network(), other, loss, Points(), tmp_path / "a", TrainingSettings(10, rate=0.05, warm_up=5))
     (tmp_path / "b").mkdir()
     (tmp_path / "b" / "notes.txt").write_text("mine")
     with pytest.raises(FileExistsError, match="not empty"):
         training(tmp_path / "b")
+
+
+def test_a_damaged_checkpoint_is_named(tmp_path):
+    training(tmp_path / "a", steps=10).run(progress=False)
+    path = tmp_path / "a" / CHECKPOINT
+    path.write_bytes(path.read_bytes()[:200])
+    with pytest.raises(ValueError, match=f"{CHECKPOINT} can't be read: .*; delete the folder to begin anew"):
+        training(tmp_path / "a", steps=10)
 
 
 @pytest.mark.parametrize("change", [{"steps": 0}, {"rate": -1.0}, {"time_limit_s": 0.0}, {"averaging": 1.0}])

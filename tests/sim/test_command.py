@@ -1,9 +1,11 @@
 """How scripts end: exit codes, one line for a mistake, a traceback for a defect."""
 
+import signal
+
 import pytest
 import torch
 
-from sim.command import command, use_threads
+from sim.command import Interrupt, command, use_threads
 
 
 @pytest.mark.parametrize(("returned", "code"), [(None, 0), (0, 0), (1, 1)])
@@ -50,3 +52,12 @@ def test_threads():
                 use_threads(count)
     finally:
         torch.set_num_threads(before)
+
+
+def test_a_first_interrupt_asks_and_a_second_one_stops():
+    before = signal.getsignal(signal.SIGINT), signal.getsignal(signal.SIGTERM)
+    with pytest.raises(KeyboardInterrupt), Interrupt() as interrupt:
+        signal.raise_signal(signal.SIGTERM)
+        assert interrupt.requested
+        signal.raise_signal(signal.SIGINT)
+    assert (signal.getsignal(signal.SIGINT), signal.getsignal(signal.SIGTERM)) == before

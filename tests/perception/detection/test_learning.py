@@ -3,7 +3,9 @@
 import torch
 
 from perception.data.stream import Batch
+from perception.detection.augment import changes, turned
 from perception.detection.learning import CLASSES, Lessons, lesson, zoomed
+from perception.detection.recipe import Recipe, lessons_of
 
 
 class OneBatch:
@@ -28,17 +30,39 @@ class OneBatch:
         self.position = state["position"]
 
 
-def test_every_second_picture_is_mirrored_and_its_boxes_with_it():
-    batch = next(OneBatch())
-    made = lesson(batch)
-    assert torch.equal(made.images[0], batch.images[0])
-    assert torch.equal(made.images[1, :, :, 0], batch.images[1, :, :, -1])
-    assert made.targets[0]["boxes"][0].tolist() == [0, 5, 20, 40]  # cut at the frame
-    assert made.targets[1]["boxes"][0].tolist() == [80, 5, 100, 40]
+def drawn(seed=0):
+    return torch.Generator().manual_seed(seed)
+
+
+def test_each_picture_is_mirrored_as_often_as_not_and_its_boxes_with_it():
+    batch, count = next(OneBatch()), [0, 0]
+    for seed in range(60):
+        made = lesson(batch, drawn(seed))
+        for k in range(2):
+            mirrored = not torch.equal(made.images[k], batch.images[k])
+            assert torch.equal(made.images[k], batch.images[k].flip(-1) if mirrored else batch.images[k])
+            # The box is cut at the frame.
+            assert made.targets[k]["boxes"][0].tolist() == ([80, 5, 100, 40] if mirrored else [0, 5, 20, 40])
+            count[k] += mirrored
+    assert all(18 < times < 42 for times in count)
+
+
+def test_every_source_and_camera_is_seen_both_ways():
+    """A batch is ordered by source: mirroring by turns would show each kind of road in one way alone."""
+    batches, _ = lessons_of(Recipe(width=64, height=64))
+    ways = {}
+    for _ in range(8):
+        generator = changes(batches.seed, batches.streams[0].position)
+        for number, stream in enumerate(batches.streams):
+            batch = next(stream)
+            which = set(turned(len(batch.images), generator).tolist())
+            for k, picture in enumerate(batch.pictures):
+                ways.setdefault(picture.camera if number else picture.id, set()).add(k in which)
+    assert len(ways) == 9 + 3 and all(len(seen) == 2 for seen in ways.values())
 
 
 def test_tiny_and_hidden_objects_are_not_asked_for_and_goals_are_none():
-    target = lesson(next(OneBatch())).targets[0]
+    target = lesson(next(OneBatch()), drawn()).targets[1]
     assert target["labels"].tolist() == [1, 2, 3]
     assert target["ignore"].tolist() == [False, True, True]
 
@@ -46,7 +70,7 @@ def test_tiny_and_hidden_objects_are_not_asked_for_and_goals_are_none():
 def test_what_is_mostly_off_the_frame_is_not_asked_for():
     batch = next(OneBatch())
     batch.targets[0]["truncation"] = torch.tensor([0.8, 0.0, 0.0, 0.0])
-    assert lesson(batch).targets[0]["ignore"][0]
+    assert lesson(batch, drawn()).targets[0]["ignore"][0]
 
 
 def test_an_enlarged_part_keeps_boxes_on_their_things():

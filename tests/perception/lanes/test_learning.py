@@ -35,7 +35,8 @@ def share_on_paint(lesson):
 
 def test_mirrored_lines_lie_on_mirrored_paint_and_keep_their_sides():
     lesson = lane_lesson(next(small_stream()), 28)
-    turned = mirrored(lesson)
+    odd = torch.arange(1, 8, 2)
+    turned = mirrored(lesson, odd)
     # Lines have gaps and cars stand before them: what counts is that mirroring loses none of the paint.
     before, after = share_on_paint(lesson), share_on_paint(turned)
     assert before.min() > 0.4 and np.abs(after - before).max() < 0.1
@@ -46,7 +47,7 @@ def test_mirrored_lines_lie_on_mirrored_paint_and_keep_their_sides():
     assert there.any() and (near[there, 1] < near[there, 2]).all()  # left is left of right
     assert torch.equal(turned.images[::2], lesson.images[::2])
     assert torch.equal(turned.images[1::2].flip(-1), lesson.images[1::2])
-    again = mirrored(turned)
+    again = mirrored(turned, odd)
     assert torch.allclose(again.lanes, lesson.lanes, atol=1e-4) and torch.equal(again.labels, lesson.labels)
 
 
@@ -75,7 +76,12 @@ def test_the_same_pictures_are_changed_in_another_way_each_time():
 
     lessons = LaneLessons(Same())
     one, other = next(lessons), next(lessons)
-    assert not torch.equal(one.images, other.images) and torch.equal(one.lanes, other.lanes)
+    assert not torch.equal(one.images, other.images)
+    plain = lane_lesson(batch, 28)
+    ways = torch.stack([plain.lanes, mirrored(plain, torch.arange(8)).lanes])
+    seen = [(lesson.lanes == ways).all((2, 3)).tolist() for lesson in (one, other)]
+    assert all(a != b for lesson in seen for a, b in zip(*lesson, strict=True))  # each picture in one of two ways
+    assert seen[0] != seen[1]
 
 
 def test_streams_keep_the_splits_apart_and_give_what_is_asked_for():
