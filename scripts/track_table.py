@@ -15,14 +15,10 @@ import tyro
 from tqdm import tqdm
 
 from agents.drivers import choose_driver
-from perception.cameras import FRONT
-from perception.data.dataset import DatasetWriter
-from perception.data.dataset_settings import DatasetSettings
 from perception.data.driving import MixedDriver
-from perception.data.manifest import NAME, read_manifest
 from perception.detection.detector import load_detector
 from perception.tracking.byte_tracker import TrackerSettings
-from perception.tracking.clips import FRAME_RATE, LEAST_HEIGHT, LEAST_VISIBILITY, SOURCES, describe, thinned, troubled
+from perception.tracking.clips import LEAST_HEIGHT, LEAST_VISIBILITY, clip_set, describe, thinned, troubled
 from perception.tracking.comparison import PEERS, TUNED_ON_DETECTIONS, TUNED_PEERS, compare, summary, table
 from perception.tracking.detections_cache import detected_clip, perfect_clip
 from perception.tracking.lstm_motion import LstmMotion
@@ -30,6 +26,8 @@ from sim.command import command
 
 DRIVERS = ("idm", "idm", "random")
 """Who drives the clips: the random one changes lanes, which turns the camera."""
+LEAST_SCORE = 0.05
+"""Below which a detection is not kept."""
 
 
 @dataclass(frozen=True)
@@ -45,42 +43,33 @@ class Arguments:
     peers: Path | None = None
     """A Python that has Roboflow's trackers."""
     split: str = "test"
-    clips: int = 24
-    seconds: float = 10.0
-    """Length of a clip; it ends with its episode."""
-    least_score: float = 0.05
-    """Below which a detection is dropped."""
+    clips: int | None = None
+    """24 where they are written."""
+    seconds: float | None = None
+    """Length of a clip, 10 where they are written; it ends with its episode."""
     seed: int = 11
     """Of the trouble that is made."""
     json: Path | None = None
     """File for the rows of the table."""
 
 
-def recorded(arguments: Arguments) -> list[str]:
-    """Writes the clips if they are not all there, and returns their names."""
-    if not (arguments.data / NAME).is_file():
-        drivers = partial(MixedDriver, [choose_driver(name=name).build for name in DRIVERS])
-        length, common = round(arguments.seconds * FRAME_RATE), {"sources": SOURCES, "cameras": (FRONT,), "frames": 0}
-        about = {"clip_length": length, "fps": FRAME_RATE, "splits": (arguments.split,), "drivers": (DRIVERS, DRIVERS)}
-        settings = DatasetSettings(clips=arguments.clips, **about, **common)
-        DatasetWriter(arguments.data, settings, (drivers, drivers)).write(sys.stderr.isatty())
-    return [clip["name"] for clip in read_manifest(arguments.data)["splits"][arguments.split]["clips"]]
-
-
 @command
 def main(arguments: Arguments) -> int:
     """Makes the comparison and returns the exit code."""
     bar = partial(tqdm, desc="clips", disable=not sys.stderr.isatty())
-    names = recorded(arguments)
-    if arguments.detector:
-        model = load_detector(arguments.detector)
-        detect = torch.inference_mode()(partial(model.predict, least_score=arguments.least_score))
+    if arguments.json and not (folder := arguments.json.absolute().parent).is_dir():
+        raise FileNotFoundError(f"--json: the folder {folder} does not exist")
+    motions = {"Kalman": "kalman"} | ({"LSTM": LstmMotion.load(arguments.lstm)} if arguments.lstm else {})
+    model = load_detector(arguments.detector) if arguments.detector else None
+    drivers = partial(MixedDriver, [choose_driver(name=name).build for name in DRIVERS])
+    names = clip_set(arguments.data, arguments.split, arguments.clips, arguments.seconds, (DRIVERS, drivers))
+    if model:
+        detect = torch.inference_mode()(partial(model.predict, least_score=LEAST_SCORE))
         cache = arguments.data.with_name(arguments.data.name + "-detections")
         least = {"least_height": LEAST_HEIGHT, "least_visibility": LEAST_VISIBILITY}
         clips = [detected_clip(arguments.data, n, arguments.detector, detect, cache, **least) for n in bar(names)]
     else:
         clips = [perfect_clip(arguments.data, name) for name in bar(names)]
-    motions = {"Kalman": "kalman"} | ({"LSTM": LstmMotion.load(arguments.lstm)} if arguments.lstm else {})
     ours = {name: (motion, TrackerSettings()) for name, motion in motions.items()}
     tuned = TUNED_ON_DETECTIONS if arguments.detector else TUNED_PEERS
     peers = {**tuned, **PEERS} if arguments.peers else {}

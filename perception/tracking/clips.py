@@ -2,14 +2,20 @@
 
 from __future__ import annotations
 
+import sys
 from collections.abc import Callable, Sequence
-from dataclasses import asdict, dataclass, field, replace
+from dataclasses import dataclass, field, replace
+from pathlib import Path
 
 import numpy as np
 import torch
 from numpy.typing import NDArray
 
+from perception.cameras import FRONT
+from perception.data.dataset import DatasetWriter
+from perception.data.dataset_settings import DatasetSettings
 from perception.data.driving import Source, random_or_idle
+from perception.data.manifest import NAME, read_manifest
 from perception.data.stream import FrameStream, StreamSettings
 from perception.detection.postprocess import Detections
 from perception.tracking.metrics import OVERLAP, BoxTracks, overlaps
@@ -123,6 +129,51 @@ def record(settings: ClipSettings, make_driver: Callable[..., Driver] = random_o
         if lengths[k] >= least
     ]
     return clips
+
+
+def clip_set(
+    data: Path,
+    split: str,
+    clips: int | None,
+    seconds: float | None,
+    drivers: tuple[tuple[str, ...], Callable[..., Driver]],
+) -> list[str]:
+    """Write a data set of clips with pictures where there is none, or go on with it, and return their names.
+
+    Args:
+        data: its folder.
+        split: of the clips wanted.
+        clips: how many; None for what is there, or 24 new ones.
+        seconds: how long each is at most; None for what they are, or 10 s.
+        drivers: their names, for the manifest, and who drives.
+
+    Raises:
+        ValueError: the set has another number, other lengths, or no clips of the split. Others as of `DatasetWriter`.
+    """
+    length, rate = None if seconds is None else round(seconds * FRAME_RATE), FRAME_RATE
+    if not (data / NAME).is_file():
+        about = {
+            "clip_length": length or round(10 * FRAME_RATE),
+            "fps": FRAME_RATE,
+            "splits": (split,),
+            "sources": SOURCES,
+        }
+        about |= {
+            "drivers": (drivers[0],) * 2,
+            "cameras": (FRONT,),
+            "frames": 0,
+            "clips": 24 if clips is None else clips,
+        }
+        DatasetWriter(data, DatasetSettings(**about), (drivers[1],) * 2).write(sys.stderr.isatty())
+    manifest = read_manifest(data)
+    there, splits = manifest["settings"], manifest["splits"]
+    for name, wanted in (("clips", clips), ("clip_length", length)):
+        if wanted not in (None, there[name]):
+            raise ValueError(f"{data} has {name} {there[name]}, not {wanted}; leave that out, or take another folder")
+    names = [clip["name"] for clip in splits.get(split, {}).get("clips", ())]
+    if not names:
+        raise ValueError(f"{data} holds no clips of split {split!r}; its splits are {', '.join(splits)}")
+    return names
 
 
 def _rows(tick: int, target: dict[str, torch.Tensor]) -> Array:
@@ -294,8 +345,3 @@ def describe(clips: Sequence[Clip]) -> dict[str, float]:
         "boxes": sum(len(clip.truth) for clip in clips),
         "crowded": crowded,
     }
-
-
-def settings_of(trouble: Trouble) -> dict[str, float]:
-    """Return the settings of a trouble, for a report."""
-    return asdict(trouble)

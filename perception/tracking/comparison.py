@@ -2,7 +2,7 @@
 
 Trackers are tuned on clips of "val" and judged on those of "test". What is scored are the detections that a tracker
 gave numbers to, each with its own box: neither ours nor Roboflow's are asked for guesses while nothing is seen, and
-what differs between two trackers is identity alone. Our filtered boxes can be scored instead.
+what differs between two trackers is identity alone.
 """
 
 from __future__ import annotations
@@ -21,7 +21,7 @@ import torch
 
 from perception.detection.postprocess import Detections
 from perception.tracking.byte_tracker import Tracker, TrackerSettings
-from perception.tracking.clips import Clip, Trouble, troubled
+from perception.tracking.clips import FRAME_RATE, Clip, Trouble, troubled
 from perception.tracking.metrics import BoxTracks, Counts, count
 from perception.tracking.tracks import Motion
 
@@ -29,8 +29,6 @@ RATES = {"15/s": 1, "5/s": 3, "3/s": 5}
 """Frame rates: each so manieth frame of `clips.FRAME_RATE`, 15 a second."""
 OCCLUSION = {"none": 0.0, "some": 0.1, "much": 0.3}
 """How often an object disappears for 0.5 to 2 s [1/s]."""
-BAR = 0.01
-"""How far behind the best of the others a tracker of ours may be in IDF1."""
 PEER_PACKAGE = "trackers==2.6.1"
 
 
@@ -85,18 +83,21 @@ TUNED_ON_DETECTIONS = {
 """As they did best on what our one-stage detector finds in clips of "val"."""
 
 
-def follow(
-    clips: Sequence[Clip], motion: str | Motion, settings: TrackerSettings | None = None, filtered: bool = False
-) -> list[BoxTracks]:
+def follow(clips: Sequence[Clip], motion: str | Motion, settings: TrackerSettings | None = None) -> list[BoxTracks]:
     """Return what our tracker makes of clips, all followed at once.
 
     Args:
         clips: what to follow.
         motion: as of `Tracker`.
         settings: as of `Tracker`.
-        filtered: return the boxes that the tracker believes in, else those of the detections that it gave numbers to.
+
+    Raises:
+        ValueError: an LSTM that was trained on pictures of another size.
     """
     tracker = Tracker(motion, len(clips), settings)
+    frame, sizes = getattr(tracker.motion, "frame", None), sorted({(clip.width, clip.height) for clip in clips})
+    if frame is not None and sizes != [(size := tuple(int(side) for side in frame))]:
+        raise ValueError(f"the model of motion is for pictures of {size}, the clips have {sizes}")
     rows = [torch.zeros(0, 7, dtype=torch.float64)]  # stream, frame, number, box
     nothing = Detections(torch.zeros(0, 4), torch.zeros(0), torch.zeros(0, dtype=torch.int64))
     for frame in range(max(len(clip) for clip in clips)):
@@ -105,11 +106,9 @@ def follow(
         found = [clip.at(frame) if frame < len(clip) else nothing for clip in clips]
         tracks = tracker.update(found, elapsed=torch.tensor(passed, dtype=torch.float64), arrived=there)
         tracks = tracks.where(tracks.seen)
-        boxes = tracks.boxes
-        if not filtered:
-            counts = torch.tensor([len(one) for one in found])
-            first = counts.cumsum(0) - counts
-            boxes = torch.cat([one.boxes for one in found])[first[tracks.stream] + tracks.detection]
+        counts = torch.tensor([len(one) for one in found])
+        first = counts.cumsum(0) - counts
+        boxes = torch.cat([one.boxes for one in found])[first[tracks.stream] + tracks.detection]
         names = torch.stack([tracks.stream, torch.full_like(tracks.stream, frame), tracks.number], 1)
         rows.append(torch.cat([names.double(), boxes.double()], 1))
     table = torch.cat(rows).numpy()
@@ -187,7 +186,13 @@ def compare(
         spoil: makes the trouble: `clips.troubled` of perfect clips, `clips.thinned` of a detector's.
 
     Rows hold "rate", "occlusion", "tracker" and the scores.
+
+    Raises:
+        ValueError: clips of another frame rate than `clips.FRAME_RATE`.
     """
+    if wrong := [clip for clip in clips if clip.frame_rate != FRAME_RATE]:
+        rate = wrong[0].frame_rate
+        raise ValueError(f"clip {wrong[0].name} has {rate:g} frames a second; a comparison needs {FRAME_RATE:g}")
     conditions = [(rate, occlusion) for rate in RATES for occlusion in OCCLUSION]
     made = {
         key: [spoil(clip, Trouble(every=RATES[key[0]], hidden=OCCLUSION[key[1]], seed=seed)) for clip in clips]

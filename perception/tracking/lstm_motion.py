@@ -95,7 +95,7 @@ def inputs_of(before: Tensor, now: Tensor, gap: Tensor, seen: Tensor, frame: Ten
 
 
 class LstmMotion:
-    """The network as a tracker uses it; see `tracks.Motion`.
+    """The network as a tracker uses it; see `tracks.Motion`. It knows boxes in pictures of one size, `frame`, alone.
 
     A state holds the last box, the velocity of its four numbers, their variance, how often it was seen, the time since,
     the last inputs, and the LSTM's hidden and cell state.
@@ -306,6 +306,9 @@ def motion_loss(frame: tuple[int, int]) -> Any:
     return loss
 
 
+SETTINGS = TrainingSettings(steps=2000, rate=3e-3, warm_up=50, weight_decay=0.01, averaging=0.99)
+
+
 def train(
     clips: Sequence[Clip],
     folder: str | Path,
@@ -324,7 +327,7 @@ def train(
         raise ValueError(f"clips must be of one size, found {sorted(frames)}")
     frame = frames.pop()
     lstm, tracks = lstm or LstmSettings(), tracks or TrackSettings()
-    training = training or TrainingSettings(steps=2000, rate=3e-3, warm_up=50, weight_decay=0.01, averaging=0.99)
+    training = training or SETTINGS
     torch.manual_seed(training.seed)
     network = MotionNetwork(lstm)
     facts = ModelFacts(

@@ -31,6 +31,7 @@ from perception.tracking.comparison import (
     summary,
     table,
 )
+from perception.tracking.lstm_motion import LstmMotion, LstmSettings, MotionNetwork
 from perception.tracking.metrics import BoxTracks
 from sim.sensors.camera.cameras import Camera
 from tests.perception.tracking.made_clips import made_clip
@@ -214,3 +215,27 @@ def test_clips_come_from_the_simulator():
     again = record(settings)
     assert all(np.array_equal(one.boxes, other.boxes) for one, other in zip(clips, again, strict=True))
     assert describe(clips)["clips"] == 2
+
+
+def test_the_seed_decides_the_trouble_and_the_trouble_may_be_another(clips):
+    ours = {"ours": ("kalman", TrackerSettings())}
+    rows = [compare(clips, ours, {}, seed=seed) for seed in (0, 0, 1)]
+    assert rows[0] == rows[1] != rows[2]
+    asked = []
+
+    def spoil(clip, trouble):
+        asked.append((clip.name, trouble.every, trouble.hidden, trouble.seed))
+        return clip
+
+    calm = compare(clips, ours, {}, seed=5, spoil=spoil)
+    assert len(asked) == len(set(asked)) == 9 * len(clips) and {one[3] for one in asked} == {5}
+    assert all(row["IDF1"] > 0.9 for row in calm)
+
+
+def test_clips_must_suit_the_comparison_and_the_model_of_motion(clips):
+    ours = {"ours": ("kalman", TrackerSettings())}
+    with pytest.raises(ValueError, match="has 5 frames a second; a comparison needs 15"):
+        compare([replace(clips[0], frame_rate=5.0)], ours, {})
+    motion = LstmMotion(MotionNetwork(LstmSettings(hidden=8)), (2 * clips[0].width, clips[0].height))
+    with pytest.raises(ValueError, match="the model of motion is for pictures of"):
+        follow(clips, motion)
