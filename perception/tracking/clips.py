@@ -150,7 +150,7 @@ def clip_set(
     Raises:
         ValueError: the set has another number, other lengths, or no clips of the split. Others as of `DatasetWriter`.
     """
-    length, rate = None if seconds is None else round(seconds * FRAME_RATE), FRAME_RATE
+    length = None if seconds is None else round(seconds * FRAME_RATE)
     if not (data / NAME).is_file():
         about = {
             "clip_length": length or round(10 * FRAME_RATE),
