@@ -165,7 +165,7 @@ def _frames(video: cv2.VideoCapture, path: Path, fps: float, cut: str) -> Iterat
         time = video.get(cv2.CAP_PROP_POS_MSEC) / 1000
         time = time if time > 0 and math.isfinite(time) else (0.0 if held is None else held.time + 1 / fps)
         pixels = np.ascontiguousarray(pixels[..., ::-1].transpose(2, 0, 1))  # OpenCV's pixels are BGR
-        held = Frame(f"{path.stem} {count + (held is not None):06d}", pixels, time, held is None)
+        held = Frame(f"{path.stem} {count + 1:06d}", pixels, time, held is None)
     video.release()
     if cut:  # and the frame that is held is the one it breaks off in
         raise ValueError(f"{cut}, in the middle of frame {count + 1}; {count} frames before it are whole")

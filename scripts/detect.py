@@ -19,6 +19,7 @@ from perception.detection.peers import PEERS, load_peer
 from perception.pictures import FRAME_RATE, SIMULATOR, Footage, drive, open_footage
 from perception.prediction import Finder, detect, lane_layer
 from sim.command import Interrupt, command
+from sim.vector import usable_device
 
 
 @dataclass(frozen=True)
@@ -57,11 +58,13 @@ def footage_of(arguments: Arguments) -> Footage:
     """Returns what is to be looked at."""
     if arguments.frames is not None and arguments.frames < 1:
         raise ValueError(f"frames is {arguments.frames}; it must be at least 1")
-    kind, _, source = arguments.input.partition(":")
+    if arguments.seed < 0 or not arguments.model:
+        raise ValueError("--seed must be at least 0, and --model needs at least one folder")
+    (kind, _, source), fps = arguments.input.partition(":"), arguments.fps
     if kind != SIMULATOR:
-        return open_footage(arguments.input, arguments.fps or FRAME_RATE).first(arguments.frames)
-    build, count, fps = choose_driver(name=arguments.driver).build, arguments.frames or 150, arguments.fps or 15.0
-    return drive(source or "highway-v0", build, count, fps, arguments.seed, arguments.domain)
+        return open_footage(arguments.input, FRAME_RATE if fps is None else fps).first(arguments.frames)
+    build, count = choose_driver(name=arguments.driver).build, arguments.frames or 150
+    return drive(source or "highway-v0", build, count, 15.0 if fps is None else fps, arguments.seed, arguments.domain)
 
 
 def detector_of(name: str, arguments: Arguments) -> Detector:
@@ -75,6 +78,7 @@ def detector_of(name: str, arguments: Arguments) -> Detector:
 @command
 def main(arguments: Arguments) -> int:
     """Looks at everything and returns the exit code."""
+    usable_device(arguments.device)
     footage = footage_of(arguments)
     finders = [Finder(detector_of(name, arguments), arguments.least_score, arguments.track) for name in arguments.model]
     layers = [lane_layer(folder, arguments.device) for folder in arguments.lanes]

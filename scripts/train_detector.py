@@ -19,7 +19,7 @@ import tyro
 from perception.cameras import FRONT, HEIGHT, SURROUND, WIDTH
 from perception.detection.detector import Detector, load_detector
 from perception.detection.evaluation import WORLDS, Rows, evaluate, evaluate_folder, json_text, markdown
-from perception.detection.folders import Folder, splits_in
+from perception.detection.folders import Folder, unseen
 from perception.detection.recipe import SIMULATOR, Recipe, train
 from perception.model_folder import moved_into_place
 from sim.command import command, use_threads
@@ -61,24 +61,26 @@ class Arguments:
     """Judge what is in --out, by --data, without training."""
 
 
-def judged(detector: Detector, data: str, pictures: int) -> dict[str, Rows]:
+def judged(detector: Detector, folders: list[Folder], pictures: int) -> dict[str, Rows]:
     """The tables of a detector on sets that its training did not see."""
     shown = sys.stderr.isatty()
-    if data == SIMULATOR:
+    if not folders:
         counts = {name: ceil(pictures / WORLDS / len(cameras)) for name, (_, cameras) in SETS.items()}
         return {name: evaluate(detector, *at[:1], counts[name], at[1], progress=shown) for name, at in SETS.items()}
-    splits = [split for split in splits_in(data) if split != "train"]
-    return {split: evaluate_folder(detector, Folder(data, split), shown) for split in splits}
+    return {folder.split: evaluate_folder(detector, folder, shown) for folder in folders}
 
 
 @command
 def main(arguments: Arguments) -> int:
     """Trains, writes and prints the tables, and returns the exit code."""
     use_threads(arguments.threads)
+    if arguments.pictures < 1:
+        raise ValueError(f"--pictures is {arguments.pictures}; it must be at least 1")
+    folders = [] if arguments.data == SIMULATOR else unseen(arguments.data)
     if not arguments.evaluate_only:
         options = {name: value for name, value in vars(arguments).items() if name in Recipe.__dataclass_fields__}
         train(Recipe(**options), arguments.out, sys.stderr.isatty())
-    found = judged(load_detector(arguments.out), arguments.data, arguments.pictures)
+    found = judged(load_detector(arguments.out), folders, arguments.pictures)
     for name, text in {"scores.json": json_text(found), "scores.md": markdown(found)}.items():
         with moved_into_place(arguments.out / name) as path:
             path.write_text(text + "\n", encoding="utf-8")

@@ -18,6 +18,7 @@ from perception.data.targets import Target
 from perception.detection.average_precision import Ledger, boxes_of, table
 from perception.detection.detector import RUNTIMES, Detector, OneStageDetector, load_detector
 from perception.detection.export import export, quantise
+from perception.detection.folders import require_classes
 from perception.detection.learning import CLASSES
 from perception.detection.onnx_detector import FP32_FILE, INT8_FILE, OnnxDetector
 from perception.detection.peers import PEERS, AsVehicles, load_peer, stretched
@@ -143,7 +144,12 @@ def _prepare(folder: Path, runtime: str, calibration: Callable[[], Pictures] | N
 
 
 def accuracy(detector: Detector, held_out: Pictures, progress: Progress | None = None) -> dict[str, dict[str, float]]:
-    """Return what `average_precision.table` says of a detector: rows by what is asked, AP, AP50, AP75 and objects."""
+    """Return what `average_precision.table` says of a detector: rows by what is asked, AP, AP50, AP75 and objects.
+
+    Raises:
+        ValueError: the detector is of other classes than the simulator's.
+    """
+    require_classes(detector.classes, CLASSES, f"the {detector.kind} detector")
     ledger = Ledger(CLASSES, held_out.size)
     for first in range(0, len(held_out), BATCH):
         part = slice(first, first + BATCH)

@@ -124,7 +124,14 @@ class CocoFolder:
             raise ValueError(f"{self.path} gives one id to several categories")
         if expected is not None:
             require_categories(self.categories, expected, self.path)
-        self._annotations = self._sorted(entries)
+        try:
+            self._annotations = self._sorted(entries)
+            for i, image in enumerate(self.images):
+                self.target(i)
+                if min(image["width"], image["height"]) < 1:
+                    raise ValueError(f"{self.path} states a picture of {image['width']} x {image['height']} px")
+        except (KeyError, TypeError, AttributeError) as error:
+            raise ValueError(f"{self.path} is no COCO file: {type(error).__name__} {error}") from None
 
     def _sorted(self, entries: list[dict[str, Any]]) -> list[list[dict[str, Any]]]:
         """The annotations of each image, each checked; ValueError or FileNotFoundError for the first that is wrong."""

@@ -69,7 +69,10 @@ def read_depth(path: str | Path) -> np.ndarray:
 def _decoded(path: str | Path, how: int) -> np.ndarray:
     path = Path(path)
     data = path.read_bytes()
-    pixels = cv2.imdecode(np.frombuffer(data, np.uint8), how) if data and not _broken_off(data) else None
+    try:
+        pixels = cv2.imdecode(np.frombuffer(data, np.uint8), how) if data and not _broken_off(data) else None
+    except cv2.error:  # a header that states more pixels than OpenCV takes
+        pixels = None
     if pixels is None:
         raise ValueError(f"{path} is not a whole picture: {len(data)} bytes that cannot be decoded")
     return pixels

@@ -37,6 +37,24 @@ def write_data(folder: str | Path, splits: tuple[str, ...], categories: dict[int
     write_bytes(Path(folder) / DATA, yaml.safe_dump(about, sort_keys=False).encode())
 
 
+def read_about(folder: str | Path) -> dict[str, Any]:
+    """Return what a folder's data.yaml says.
+
+    Raises:
+        FileNotFoundError: there is none. ValueError: it cannot be read, or names no classes.
+    """
+    path = Path(folder) / DATA
+    if not path.is_file():
+        raise FileNotFoundError(f"{folder} is no YOLO folder: it has no {DATA}")
+    try:
+        about = yaml.safe_load(path.read_text(encoding="utf-8"))
+    except (UnicodeDecodeError, yaml.YAMLError) as error:
+        raise ValueError(f"{path} cannot be read: {' '.join(str(error).split())}") from None
+    if not isinstance(about, dict) or not isinstance(about.get("names"), (dict, list)):
+        raise ValueError(f"{path} must name its classes: names: [car, ...] or {{0: car, ...}}")
+    return about
+
+
 class YoloFolder:
     """A split of a data set in YOLO's format; item i is (picture uint8 [3, H, W], target).
 
@@ -49,14 +67,14 @@ class YoloFolder:
         expected: labels and names that the set must have; others raise. None takes what comes: see `categories`.
 
     Raises:
-        FileNotFoundError: no data.yaml, no folder of the split, or no picture in it.
+        FileNotFoundError: no data.yaml, no folder of the split, no picture in it, or labels for none of them.
         ValueError: data.yaml cannot be read, has other names than expected, or a label file is wrong: the message names
             the line.
     """
 
     def __init__(self, folder: str | Path, split: str = "train", expected: dict[int, str] | None = CATEGORIES):
         self.folder = Path(folder)
-        about = self._about()
+        about = read_about(self.folder)
         names = about["names"]
         pairs = names.items() if isinstance(names, dict) else enumerate(names)
         try:
@@ -76,27 +94,21 @@ class YoloFolder:
         self.images = sorted(path for path in pictures.iterdir() if path.suffix.lower() in SUFFIXES)
         if not self.images:
             raise FileNotFoundError(f"there is no picture in {pictures}")
+        if not any(self._label_path(path).is_file() for path in self.images):
+            place = self._label_path(self.images[0]).parent
+            raise FileNotFoundError(f"no picture in {pictures} has a label file; they are looked for in {place}")
         self._rows = [self._labels(path) for path in self.images]
 
-    def _about(self) -> dict[str, Any]:
-        path = self.folder / DATA
-        if not path.is_file():
-            raise FileNotFoundError(f"{self.folder} is no YOLO folder: it has no {DATA}")
-        try:
-            about = yaml.safe_load(path.read_text(encoding="utf-8"))
-        except (UnicodeDecodeError, yaml.YAMLError) as error:
-            raise ValueError(f"{path} cannot be read: {' '.join(str(error).split())}") from None
-        if not isinstance(about, dict) or not isinstance(about.get("names"), (dict, list)):
-            raise ValueError(f"{path} must name its classes: names: [car, ...] or {{0: car, ...}}")
-        return about
-
-    def _labels(self, picture: Path) -> np.ndarray:
-        """The rows [K, 5] of a picture's label file, checked."""
+    def _label_path(self, picture: Path) -> Path:
         parts = list(picture.parts)
         places = [i for i, part in enumerate(parts[:-1]) if part == "images"]
         if places:
             parts[places[-1]] = "labels"
-        path = Path(*parts).with_suffix(".txt")
+        return Path(*parts).with_suffix(".txt")
+
+    def _labels(self, picture: Path) -> np.ndarray:
+        """The rows [K, 5] of a picture's label file, checked."""
+        path = self._label_path(picture)
         if not path.is_file():
             return np.zeros((0, 5))
         rows = []

@@ -14,6 +14,7 @@ from torch.nn import functional
 from perception.detection.one_stage import OneStage, OneStageConfig
 from perception.detection.postprocess import LEAST_SCORE, Detections, suppress
 from perception.model_folder import ModelFacts, load_facts, load_weights
+from sim.vector import usable_device
 
 PADDING = 128
 """Grey of the bars beside a picture of another shape: near nought for a network, once it has shifted its input."""
@@ -145,11 +146,15 @@ def load_detector(folder: Path, device: torch.device | str = "cpu", runtime: str
 
     Raises:
         FileNotFoundError: the folder holds no model, or none exported for the runtime.
-        ValueError: the model is no detector, its weights are of another network, or the runtime is unknown.
+        ValueError: the model is no detector, its weights are of another network, the runtime is unknown, or the device
+            is none that it can run on.
     """
     folder = Path(folder)
     if runtime not in RUNTIMES:
         raise ValueError(f"unknown runtime {runtime!r}; known: {', '.join(RUNTIMES)}")
+    device = usable_device(device)
+    if runtime != "torch" and device.type != "cpu":
+        raise ValueError(f"ONNX Runtime runs on cpu here, not on {device}")
     facts = load_facts(folder)
     if runtime != "torch":
         from perception.detection.onnx_detector import OnnxDetector  # its library is loaded only where it is used

@@ -51,6 +51,8 @@ def evaluate(
         ValueError: the detector has other classes, or the settings cannot be met.
     """
     require_classes(detector.classes, CLASSES, f"the {detector.kind} detector")
+    if batches < 1:
+        raise ValueError(f"{batches} batches; an evaluation needs at least 1")
     settings = StreamSettings(split, cameras=tuple(cameras), domains=domains, batch_size=WORLDS, frames=FRAMES)
     stream = FrameStream(settings, threads=threads)
     size = cameras[0].width, cameras[0].height

@@ -20,7 +20,7 @@ import torch
 from torch import Tensor, nn
 from torch.nn.utils.fusion import fuse_conv_bn_eval
 
-from perception.detection.detector import Detector, OneStageDetector, load_detector
+from perception.detection.detector import Detector, OneStageDetector, letterbox, load_detector
 from perception.detection.onnx_detector import (
     FP32_FILE,
     INPUT,
@@ -30,6 +30,7 @@ from perception.detection.onnx_detector import (
     SCHEMA,
     OnnxDetector,
     fingerprint,
+    read_note,
     require_onnxruntime,
 )
 from perception.detection.postprocess import OVERLAP
@@ -189,7 +190,8 @@ def quantise(folder: Path, batches: Iterable[Tensor]) -> Path:
     source = Path(folder) / FP32_FILE
     if not source.is_file():
         raise FileNotFoundError(f"there is no {source}: export the model first")
-    reader = _Reader(batches)
+    note = read_note(source, {entry.key: entry.value for entry in onnx.load(source).metadata_props})
+    reader = _Reader(letterbox(batch, tuple(note["size"]))[0] for batch in batches)
     with tempfile.TemporaryDirectory() as scratch:
         made = Path(scratch) / INT8_FILE
         with warnings.catch_warnings():
@@ -206,7 +208,6 @@ def quantise(folder: Path, batches: Iterable[Tensor]) -> Path:
                 calibrate_method=CalibrationMethod.MinMax,
             )
         proto = onnx.load(made)
-    note = json.loads({entry.key: entry.value for entry in onnx.load(source).metadata_props}[NOTE])
     note["calibration_pictures"] = reader.pictures
     _save(onnx, proto, Path(folder) / INT8_FILE, note)
     return Path(folder) / INT8_FILE

@@ -13,13 +13,12 @@ from collections.abc import Iterator, Sequence
 from pathlib import Path
 
 import torch
-import yaml
 from torch import Tensor
 
 from perception.data.coco import CocoFolder
 from perception.data.splits import SPLITS
 from perception.data.targets import CATEGORIES, Target, whole_boxes
-from perception.data.yolo import DATA, YoloFolder
+from perception.data.yolo import DATA, YoloFolder, read_about
 from perception.detection.augment import changes
 from perception.detection.average_precision import boxes_of
 from perception.detection.detector import letterbox
@@ -33,7 +32,7 @@ class Folder:
     """The labelled pictures of a split.
 
     Attributes:
-        where: as named, for messages.
+        where: as named, for messages. split: of the set.
         classes: names, of labels 1, 2, ... in the order of the set's ids. Of a set with the simulator's categories they
             are `CLASSES`: a goal is no thing to run into.
 
@@ -50,7 +49,7 @@ class Folder:
         form, _, place = named.partition(":")
         if form not in FORMATS or not place:
             raise ValueError(f"{named!r} names no folder of pictures; write coco:DIR or yolo:DIR")
-        self.where = f"{named} ({split})"
+        self.where, self.split = f"{named} ({split})", split
         self.data: CocoFolder | YoloFolder
         if form == "coco":
             path = Path(place) / split / ANNOTATIONS
@@ -86,12 +85,30 @@ class Folder:
 
 
 def splits_in(named: str) -> list[str]:
-    """Return which of "train", "val" and "test" a folder has; none where there is no such folder."""
+    """Return which of "train", "val" and "test" a folder has; none where there is no such folder.
+
+    Raises:
+        ValueError: a data.yaml that cannot be read.
+    """
     form, _, place = named.partition(":")
     if form == "yolo" and (Path(place) / DATA).is_file():
-        about = yaml.safe_load((Path(place) / DATA).read_text(encoding="utf-8"))
+        about = read_about(place)
         return [split for split in SPLITS if about.get(split)]
     return [split for split in SPLITS if form == "coco" and (Path(place) / split / ANNOTATIONS).is_file()]
+
+
+def unseen(named: str) -> list[Folder]:
+    """Return the splits of a folder that training does not see.
+
+    Raises:
+        FileNotFoundError: there are none. ValueError: see `Folder`; or other classes than what is learned from.
+    """
+    splits = splits_in(named)
+    found = [Folder(named, split) for split in splits if split != "train"] or [Folder(named, "val")]
+    learned = Folder(named, "train") if "train" in splits else found[0]
+    for folder in found:
+        require_classes(folder.classes, learned.classes, folder.where)
+    return found
 
 
 def require_classes(found: Sequence[str], expected: Sequence[str], where: str) -> None:

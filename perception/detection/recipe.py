@@ -70,6 +70,10 @@ class Recipe:
             raise ValueError(
                 f"the backbone starts from scratch anyway; only {' and '.join(SHIPPED)} have shipped weights"
             )
+        if self.scratch and self.frozen:
+            raise ValueError("stages that start from nothing can't be frozen; give either --scratch or --frozen")
+        if self.seed < 0:
+            raise ValueError(f"seed is {self.seed}; it must be at least 0")
         if self.batch < 4:
             raise ValueError(f"batch is {self.batch}; it must be at least 4, else batches say little about the mean")
 

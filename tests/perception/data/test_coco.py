@@ -148,6 +148,13 @@ def test_shifted_labels_are_refused(written, tmp_path):
         (lambda c: c["categories"].append(c["categories"][0]), ValueError, "one id to several categories"),
         (lambda c: c["images"][0].update(file_name="b.jpg"), FileNotFoundError, r"picture that is missing: .*b\.jpg"),
         (lambda c: c.pop("annotations"), ValueError, "is no COCO file"),
+        (lambda c: c["images"][0].pop("file_name"), ValueError, "is no COCO file: KeyError 'file_name'"),
+        (lambda c: c["images"][0].pop("id"), ValueError, "is no COCO file: KeyError 'id'"),
+        (lambda c: c["images"][0].pop("width"), ValueError, "is no COCO file: KeyError 'width'"),
+        (lambda c: c["images"][0].update(width=0), ValueError, "states a picture of 0 x"),
+        (lambda c: c["annotations"][0].update(bbox=["3", 1, 2, 4]), ValueError, "is no COCO file: TypeError"),
+        (lambda c: c["annotations"][0].update(bbox=None), ValueError, "is no COCO file: TypeError"),
+        (lambda c: c["annotations"][0].update(area=None), ValueError, "is no COCO file: TypeError"),
     ],
 )
 def test_what_is_wrong_is_said_at_load(foreign, change, error, message):

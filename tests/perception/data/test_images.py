@@ -2,6 +2,7 @@
 
 import errno
 import os
+import zlib
 
 import numpy as np
 import pytest
@@ -73,3 +74,12 @@ def test_a_failed_write_leaves_the_old_file_and_nothing_else(tmp_path, monkeypat
     with pytest.raises(OSError, match="No space left"):
         images.write_bytes(path, b"new")
     assert path.read_bytes() == b"old" and os.listdir(tmp_path) == ["a"]
+
+
+def test_a_header_that_states_more_pixels_than_can_be_is_no_traceback(tmp_path, picture):
+    data = bytearray(images.png(picture))
+    data[16:24] = (60_000).to_bytes(4, "big") * 2
+    data[29:33] = zlib.crc32(data[12:29]).to_bytes(4, "big")
+    (tmp_path / "a.png").write_bytes(data)
+    with pytest.raises(ValueError, match=r"a\.png is not a whole picture"):
+        images.read_image(tmp_path / "a.png")

@@ -81,3 +81,10 @@ def test_missing_parts_are_named(folder, tmp_path):
     (folder / "data.yaml").write_text("train: images/train\n")
     with pytest.raises(ValueError, match="must name its classes"):
         YoloFolder(folder)
+
+
+def test_a_split_without_any_label_file_is_refused(folder):
+    for path in folder.rglob("labels/train/*.txt"):
+        path.unlink()
+    with pytest.raises(FileNotFoundError, match=r"has a label file; they are looked for in .*labels.train"):
+        YoloFolder(folder, "train")

@@ -104,3 +104,26 @@ def test_pictures_without_objects_have_a_finite_loss():
 def test_impossible_networks(change, message):
     with pytest.raises(ValueError, match=message):
         OneStageConfig(**({"classes": ("car",)} | change))
+
+
+def test_what_is_not_asked_for_teaches_nothing():
+    """Inside an object that is ignored no score is pulled anywhere; outside of it all are."""
+    torch.manual_seed(0)
+    network, kept = OneStage(SMALL), []
+
+    def keep(_module, _inputs, output):
+        for one in output if isinstance(output, tuple) else (output,):
+            one.retain_grad()
+            kept.append(one)
+
+    network.register_forward_hook(keep)
+    target = {
+        "boxes": torch.tensor([[0.0, 0, 32, 64]]),
+        "labels": torch.tensor([1]),
+        "ignore": torch.tensor([True]),
+    }
+    detection_loss(network, torch.full((1, 3, 64, 64), 90, dtype=torch.uint8), [target])["loss"].backward()
+    scores = next(one for one in kept if one.shape[-1] == 2 and one.ndim == 3)
+    inside = network.centers[:, 0] < 32
+    pulled = scores.grad[0].abs().sum(1) > 0
+    assert not pulled[inside].any() and pulled[~inside].all()
