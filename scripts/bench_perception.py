@@ -1,7 +1,7 @@
 """Measures perception models, accuracy and latency of the same files in one run, and prints Markdown tables.
 
     python scripts/bench_perception.py --quick                     # under five minutes; trains tiny models first
-    python scripts/bench_perception.py --models runs/one,runs/ssdlite,nanodet:peers/models --json runs/bench.json
+    python scripts/bench_perception.py --models runs/one,runs/ssdlite,nanodet:package/models --json runs/bench.json
     python scripts/bench_perception.py --tasks tracking --trackers-python peers/bin/python
 
 Latencies count only on a machine that does nothing else; the tables say whether it did.
@@ -36,6 +36,8 @@ class Arguments:
 @command
 def main(arguments: Arguments) -> int:
     """Runs the benchmark, prints the tables, writes files, and returns the exit code."""
+    for folder in (arguments.out, *([arguments.json.parent] if arguments.json else [])):
+        folder.mkdir(parents=True, exist_ok=True)  # said before an hour of measuring, if it can't be
     with tqdm(unit=" steps", disable=None) as bar:
 
         def step(what: str) -> None:
@@ -45,10 +47,8 @@ def main(arguments: Arguments) -> int:
         results = run(arguments.bench, step)
     text = markdown(results)
     print(text)
-    arguments.out.mkdir(parents=True, exist_ok=True)
     files = [(arguments.out / "table.md", text)]
     if arguments.json:
-        arguments.json.parent.mkdir(parents=True, exist_ok=True)
         files.append((arguments.json, json.dumps(results, indent=1) + "\n"))
     for path, content in files:
         with moved_into_place(path) as part:

@@ -1,6 +1,6 @@
 """What perception costs a driver: the same policy behind true features, cameras, and cameras with one stage's oracle.
 
-python scripts/stack_table.py runs/x runs/y --detector weights/one-stage --out runs/stack --also domain=held-out
+python scripts/stack_table.py runs/x runs/y --detector runs/one --out runs/stack --also domain=held-out
 Kept in --out, in parts of 50 episodes. Exit code 1 if crashes rise by more than --most.
 """
 
@@ -32,16 +32,13 @@ class Arguments:
     runs: Annotated[tuple[Path, ...], tyro.conf.Positional]  # run folders whose policies drive
     detector: Path  # model folder
     out: Path  # folder of the results
-    stack: str = "rate=5,runtime=onnx"
-    """Settings of all rows; see agents/stack.py."""
+    stack: str = "rate=5,runtime=onnx"  # settings of all rows; see agents/stack.py
     also: Annotated[tuple[str, ...], tyro.conf.UseAppendAction] = ()
     """Settings of a row more, such as lidar=on; repeat the option for each."""
-    beside: Path | None = None
-    """Run folder of a policy with eyes of its own, such as a CNN trained on pictures, that drives the same seeds."""
+    beside: Path | None = None  # run folder of a policy with eyes of its own (a CNN) that drives the same seeds
     episodes: int = 200
     seed: int = 1_000_000  # training starts from 0 and never gets here
-    most: float = 3.0
-    """Percentage points by which crashes may rise through the cameras."""
+    most: float = 3.0  # percentage points by which crashes may rise through the cameras
 
 
 def driven(run: Path, name: str, text: str | None, arguments: Arguments) -> dict:
@@ -78,13 +75,17 @@ def shown(name: str, perfect: dict, result: dict) -> float:
 @command
 def main(arguments: Arguments) -> int:
     """Drives what is missing, prints the tables and returns the exit code."""
+    if not arguments.runs or arguments.episodes < 2:
+        raise ValueError("give a run folder or more, and --episodes of at least 2")
     arguments.out.mkdir(parents=True, exist_ok=True)
     ours, worst, perfect = f"detector={arguments.detector},{arguments.stack}", 0.0, {}
     rows = {"perfect": f"{ours},{PERFECT}", "cameras": ours}
     rows |= {more: f"{ours},{more}" for more in (*PERFECT.split(","), *arguments.also)}
-    rows |= {} if arguments.beside is None else {arguments.beside.name: None}
+    rows |= {arguments.beside.name: None} if arguments.beside else {}
     for text in (f"{run},{text}" for run in arguments.runs for text in rows.values() if text):
         stack_of(text).build("cpu")  # what is wrong is said before anything is driven
+    if arguments.beside:
+        choose_driver(arguments.beside).build("cpu")
     for run in arguments.runs:
         print(f"\n{run.name}, {choose_environment(run)[0]}\n\n{HEAD}", flush=True)
         for name, text in rows.items():

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable, Mapping
+from collections.abc import Callable, Collection, Mapping
 from pathlib import Path
 
 import torch
@@ -17,12 +17,13 @@ DATA = "fashion-mnist"
 
 
 def tiny_models(
-    folder: Path, step: Callable[[str], None], seconds: Mapping[str, float] = SECONDS
+    folder: Path, tasks: Collection[str], step: Callable[[str], None], seconds: Mapping[str, float] = SECONDS
 ) -> tuple[list[str], list[str]]:
     """Train a one-stage detector, both lane networks and a plain classifier, and return their folders and notes.
 
     Args:
         folder: of their folders; what was trained there before is used again.
+        tasks: for which models are wanted: of detection, lanes and classification.
         step: told what begins.
         seconds: of each.
     """
@@ -33,19 +34,20 @@ def tiny_models(
         sources.append(str(folder / name))
         notes.append(f"{name}: a tiny training of {limit:g} s made here, so low figures are expected; time is its own")
 
-    step("training a one-stage detector")
     limit = seconds["one-stage"]
-    recipe = Recipe(steps=10_000, batch=10, time_limit_s=limit)
-    train(recipe, folder / "quick-one-stage", progress=False)
-    note("quick-one-stage", limit)
-
+    if "detection" in tasks:
+        step("training a one-stage detector")
+        train(Recipe(steps=10_000, batch=10, time_limit_s=limit), folder / "quick-one-stage", progress=False)
+        note("quick-one-stage", limit)
     limit = seconds["lanes"]
-    for kind in lanes.NETWORKS:
+    for kind in lanes.NETWORKS if "lanes" in tasks else ():
         step(f"training {kind}")
         lane_recipe = lanes.LaneRecipe(kind, steps=10_000, time_limit_s=limit, threads=threads)
         lanes.lane_training(lane_recipe, folder / f"quick-{kind}").run(progress=False)
         note(f"quick-{kind}", limit)
 
+    if "classification" not in tasks:
+        return sources, notes
     step("training a classifier")
     limit = seconds["classifier"]
     try:

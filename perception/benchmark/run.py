@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import math
+import shutil
 import sys
 import tempfile
 from collections.abc import Callable
@@ -25,8 +26,9 @@ from sim.provenance import provenance
 SCHEMA = 1
 TASKS = ("detection", "tracking", "lanes", "classification")
 VERSIONS = ("torchvision", "onnx", "onnxruntime", "faster-coco-eval", "trackers")
-QUICK = {"pictures": 120, "clips": 4, "seconds": 6.0, "lane_pictures": 100, "test_pictures": 2000}
-"""What `--quick` takes instead of the larger numbers."""
+AMOUNTS = {"pictures": 400, "lane_pictures": 400, "test_pictures": 10_000, "clips": 12, "seconds": 10.0}
+QUICK = {"pictures": 120, "lane_pictures": 100, "test_pictures": 2000, "clips": 4, "seconds": 6.0}
+"""How much is measured unless it is given, and with `--quick`."""
 Step = Callable[[str], None]
 
 
@@ -41,8 +43,11 @@ class Config:
         runtimes: of torch, onnx and onnx-int8, separated by commas; files that are missing are exported first.
         quick: a small honest run in under five minutes.
         runs: where models are looked for if none are named.
-        pictures: held-out pictures for detectors. lane_pictures: for lane networks. test_pictures: for classifiers.
-        clips, seconds: for trackers, and how long each may be [s].
+        pictures: held-out pictures for detectors; 400, or 120 if quick.
+        lane_pictures: for lane networks; 400, or 100 if quick.
+        test_pictures: for classifiers; 10000, or 2000 if quick.
+        clips: for trackers; 12, or 4 if quick.
+        seconds: how long each of them may be; 10, or 6 if quick [s].
         timed: calls of each competitor that are timed, after 20 that are not.
         threads: that everything may use.
         trackers_python: an interpreter with Roboflow's `trackers`, which run on the same detections.
@@ -53,11 +58,11 @@ class Config:
     runtimes: str = ",".join(RUNTIMES)
     quick: bool = False
     runs: Path = Path("runs")
-    pictures: int = 400
-    lane_pictures: int = 400
-    test_pictures: int = 10_000
-    clips: int = 12
-    seconds: float = 10.0
+    pictures: int | None = None
+    lane_pictures: int | None = None
+    test_pictures: int | None = None
+    clips: int | None = None
+    seconds: float | None = None
     timed: int = RUNS
     threads: int = 2
     trackers_python: str | None = None
@@ -68,17 +73,21 @@ class Config:
             unknown = [one for one in given if one not in known]
             if unknown or not given:
                 raise ValueError(f"--{name} has {(unknown or ['nothing'])[0]!r}; known: {', '.join(known)}")
-        for name in ("pictures", "lane_pictures", "test_pictures", "clips", "timed", "threads"):
-            if getattr(self, name) < 1:
-                raise ValueError(f"--{name.replace('_', '-')} is {getattr(self, name)}; it must be at least 1")
+        for name in (*AMOUNTS, "timed", "threads"):
+            value = getattr(self, name)
+            if value is not None and value < 1:
+                raise ValueError(f"--{name.replace('_', '-')} is {value}; it must be at least 1")
+        if self.trackers_python and not shutil.which(self.trackers_python):
+            raise FileNotFoundError(f"--trackers-python: there is no program {self.trackers_python}")
 
     def split(self, name: str) -> list[str]:
         """What stands between the commas of an attribute."""
         return [part.strip() for part in getattr(self, name).split(",") if part.strip()]
 
     def amount(self, name: str) -> Any:
-        """A number of `QUICK`, or as it was given."""
-        return QUICK[name] if self.quick else getattr(self, name)
+        """A number as it was given, or of `AMOUNTS` or `QUICK`."""
+        given = getattr(self, name)
+        return (QUICK if self.quick else AMOUNTS)[name] if given is None else given
 
 
 def task_of(source: str) -> str:
@@ -103,7 +112,7 @@ def sources_of(config: Config) -> dict[str, list[str]]:
         ValueError: two models of one name.
     """
     named = config.split("models")
-    if not named and not config.quick:
+    if not named and not config.quick and config.split("tasks") != ["tracking"]:
         named = sorted(str(path.parent) for path in config.runs.glob("*/model.json"))
         if not named:
             raise FileNotFoundError(f"there is no model in {config.runs}; name some with --models, or use --quick")
@@ -136,7 +145,7 @@ def run(config: Config, step: Step) -> dict[str, Any]:
     notes: list[str] = []
     with tempfile.TemporaryDirectory() as scratch:
         if config.quick and not any(sources.values()):
-            made, notes = tiny_models(Path(scratch), step)
+            made, notes = tiny_models(Path(scratch), wanted, step)
             for source in made:
                 sources[task_of(source)].append(source)
         machine = provenance()

@@ -45,7 +45,7 @@ def check(sources: Mapping[str, Sequence[str]]) -> None:
 
 def _data_of(folder: str) -> str:
     """The data set that a classifier was trained on."""
-    return str(load_facts(Path(folder)).training.get("data"))
+    return str(load_facts(Path(folder)).training["recipe"]["data"])
 
 
 def tracking(

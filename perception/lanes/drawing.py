@@ -2,12 +2,13 @@
 
 from __future__ import annotations
 
+from collections.abc import Sequence
 from pathlib import Path
 
 import numpy as np
 from PIL import Image
 
-from perception.data.lanes import ABSENT, rows_of
+from perception.data.lanes import ABSENT
 from perception.drawing import with_lanes, with_surfaces
 from perception.lanes.learning import lane_lesson, lane_stream
 from perception.lanes.models import load_lane_model
@@ -36,15 +37,14 @@ def with_told(network: RowAnchor | Segmentation, told: np.ndarray, picture: np.n
         picture: uint8 [H, W, 3], of the size of that picture.
     """
     if isinstance(network, RowAnchor):
-        return with_lanes(picture, _points(told, len(picture)), SLOT_COLOURS)
+        return with_lanes(picture, _points(told, network.rows(len(picture)).tolist()), SLOT_COLOURS)
     names = network.config.classes
     colours = {label: GROUP_COLOURS[name] for label, name in enumerate(names) if name in GROUP_COLOURS}
     return with_surfaces(picture, told, colours)
 
 
-def _points(lanes: np.ndarray, height: int) -> list[list[tuple[float, float]]]:
-    """The points [px] of lane lines at the rows of a picture of a height, without those that are absent."""
-    rows = rows_of(height, lanes.shape[1])
+def _points(lanes: np.ndarray, rows: Sequence[float]) -> list[list[tuple[float, float]]]:
+    """The points [px] of lane lines at rows, without those that are absent."""
     return [[(x, y) for x, y in zip(line, rows, strict=True) if x != ABSENT] for line in lanes]
 
 
@@ -64,7 +64,7 @@ def contact_sheet(folder: Path, split: str = "test", columns: int = 3, rows: int
     ):
         picture = with_told(network, told, image.transpose(1, 2, 0).copy())
         if isinstance(network, RowAnchor):
-            dots = [[point] for line in _points(truth, len(picture)) for point in line]
+            dots = [[point] for line in _points(truth, network.rows(len(picture)).tolist()) for point in line]
             picture = with_lanes(picture, dots, [TRUE_COLOUR])
         tiles.append((one.domain, picture))
     return sheet(tiles, columns)

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import math
+from collections.abc import Sequence
 from dataclasses import dataclass
 
 import numpy as np
@@ -63,17 +64,18 @@ class PlaceLedger:
         return scores | {"placed": len(self.errors) / self.true if self.true else float("nan")}
 
 
-def place_in_lane(lanes: np.ndarray, camera: Camera) -> PlaceInLane | None:
+def place_in_lane(lanes: np.ndarray, camera: Camera, rows: Sequence[float] | None = None) -> PlaceInLane | None:
     """Return where a vehicle is in its lane; None where too little of either line is seen.
 
     The road is taken as flat and both lines as one parabola, shifted. A point's weight falls with its distance, as a
     pixel then is farther to the side.
 
     Args:
-        lanes: x [px] of the four lines at `rows_of(camera.height, R)`, [4, R]; negative where there is none.
+        lanes: x [px] of the four lines at rows, [4, R]; negative where there is none.
         camera: looks ahead; on the vehicle as it says.
+        rows: y [px] of them, as of `RowAnchor.rows`; `rows_of(camera.height, R)` if None.
     """
-    rows = np.array(rows_of(camera.height, lanes.shape[1]), dtype=float)
+    rows = np.array(rows_of(camera.height, lanes.shape[1]) if rows is None else rows, dtype=float)
     ahead, right, side = [], [], []
     for index, slot in enumerate(OWN):
         there = lanes[slot] >= 0

@@ -94,8 +94,12 @@ class RowAnchor(nn.Module):
         far = (index - columns.argmax(-1, keepdim=True)).abs() > AROUND
         return (columns.masked_fill(far, -torch.inf).softmax(-1) * self.middles).sum(-1)
 
+    def rows(self, height: int) -> Tensor:
+        """Return y [px], float32 [R], of the rows that `predict` tells x at in pictures of a height."""
+        return self.anchors * (height / self.config.height)
+
     def predict(self, images: Tensor) -> Tensor:
-        """Return x [px] where lanes cross the rows `rows_of(H, R)`, float32 [B, 4, R]; ABSENT where they do not.
+        """Return x [px] where lanes cross the `rows` of height H, float32 [B, 4, R]; ABSENT where they do not.
 
         Args:
             images: uint8 [B, 3, H, W], RGB, of any size; stretched to that of the network. x is in their own pixels.

@@ -29,7 +29,7 @@ def folders(tmp_path_factory):
 
 def arguments(folders, out, **options):
     detector = {"detector": folders / "blind", "out": out, "stack": "rate=1", "episodes": 3}
-    return stack_table.Arguments((folders / "x",), **(detector | options))
+    return stack_table.Arguments(**({"runs": (folders / "x",)} | detector | options))
 
 
 def test_rows_are_paired_and_kept_in_parts(folders, tmp_path, monkeypatch, capsys):
@@ -74,6 +74,9 @@ def test_mistakes_are_named_before_anything_is_driven(folders, tmp_path, capsys)
         ({"detector": folders / "none"}, "holds no model"),
         ({"also": ("rate=9x",)}, "stack rate is '9x'"),
         ({"stack": "runtime=onnx"}, "onnx"),
+        ({"beside": folders / "none"}, "none"),
+        ({"runs": ()}, "give a run folder or more"),
+        ({"episodes": 1}, "--episodes of at least 2"),
     ):
         assert stack_table.main(arguments(folders, tmp_path, **options)) == 2
         assert message in capsys.readouterr().err

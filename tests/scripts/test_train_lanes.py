@@ -1,4 +1,5 @@
 import json
+from pathlib import Path
 
 import numpy as np
 import pytest
@@ -34,6 +35,10 @@ def test_a_network_is_trained_judged_and_drawn(tmp_path, capsys, monkeypatch):
     assert list(stored) == ["val", "val, no picture", "test", "test, no picture"]
     assert stored["test"]["pictures"] == 20
     weights = load_lane_model(out).state_dict()
+    assert main(Arguments(**given | {"evaluate_only": True, "network": "segmentation", "batches": 0})) == 2
+    assert "kind 'row-anchor'; expected 'segmentation'" in capsys.readouterr().err
+    assert main(Arguments(**given | {"batch": 3})) == 2
+    assert "holds another training: other batch" in capsys.readouterr().err
     sheet = tmp_path / "sheet.png"
     assert main(Arguments(**given | {"evaluate_only": True, "sheet": sheet, "batches": 0})) == 0
     assert all(bool((load_lane_model(out).state_dict()[name] == weights[name]).all()) for name in weights)
@@ -49,6 +54,10 @@ def test_a_network_is_trained_judged_and_drawn(tmp_path, capsys, monkeypatch):
         ({"batch": 0}, "batch_size is 0"),
         ({"evaluate_only": True}, "holds no model"),
         ({"time_limit_s": -1.0}, "time_limit_s is -1.0"),
+        ({"threads": 0}, "--threads is 0"),
+        ({"batches": -1}, "--batches is -1"),
+        ({"sheet": Path("nowhere/a.png")}, "--sheet is nowhere/a.png; it must be a .png in a folder that exists"),
+        ({"sheet": Path("a.xyz")}, "--sheet is a.xyz"),
     ],
 )
 def test_wrong_arguments_are_one_clear_line(tmp_path, capsys, change, message):

@@ -68,7 +68,19 @@ def test_the_command_says_what_is_wrong_in_one_line(tmp_path, capsys):
     assert bench_perception.main(arguments) == 2
     said = capsys.readouterr()
     assert said.out == "" and said.err.splitlines()[-1].startswith("error: ") and "holds no model" in said.err
-    assert not (tmp_path / "out").exists()
+    (tmp_path / "file").write_text("mine")
+    arguments = bench_perception.Arguments(Config(models=str(tmp_path / "gone")), out=tmp_path / "file")
+    assert bench_perception.main(arguments) == 2
+    assert "file" in capsys.readouterr().err  # said before models are looked for
+
+
+def test_trackers_need_no_model_and_amounts_are_as_given(tmp_path):
+    assert not any(sources_of(Config(tasks="tracking", runs=tmp_path)).values())
+    for quick, pictures, clips in ((False, 400, 12), (True, 120, 4)):
+        assert [Config(quick=quick).amount(name) for name in ("pictures", "clips")] == [pictures, clips]
+        assert Config(quick=quick, pictures=7).amount("pictures") == 7
+    with pytest.raises(FileNotFoundError, match="--trackers-python: there is no program nowhere/python"):
+        Config(trackers_python="nowhere/python")
 
 
 def timings(others=0.01, **medians):

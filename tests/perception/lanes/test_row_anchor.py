@@ -160,3 +160,18 @@ def test_what_is_no_picture_is_refused(images, message):
 def test_impossible_networks(change, message):
     with pytest.raises(ValueError, match=message):
         RowAnchorConfig(**change)
+
+
+@pytest.mark.parametrize("scale", [1, 3.75, 5.625])
+def test_lines_in_larger_pictures_are_where_they_are(scale):
+    """Rows and x of a straight line at the network's anchors, in the pixels of the picture."""
+    network, height, width = RowAnchor(SMALL).eval(), round(96 * scale), round(64 * scale)
+    columns = torch.full((1, 4, 8, len(network.middles)), -1e4)
+    wanted = 10 + 0.4 * network.anchors
+    index = torch.stack([(x - network.middles).abs().argmin() for x in wanted])
+    columns[0, :, torch.arange(8), index] = 0.0
+    network.forward = lambda images: (columns, torch.full((1, 4, 8), 5.0))
+    x = network.predict(torch.zeros(1, 3, height, width, dtype=torch.uint8))[0, 0]
+    line = scale * network.middles[index]
+    assert torch.allclose(x, line) and torch.allclose(network.rows(height), scale * network.anchors)
+    assert (x - (10 * scale + 0.4 * network.rows(height))).abs().max() <= 1.001 * scale * 0.5 * SMALL.finest
