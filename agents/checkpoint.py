@@ -152,8 +152,12 @@ def load_config(run_dir: str | Path) -> dict[str, Any]:
     path = Path(run_dir) / CONFIG
     content = _read_json(path)
     missing = [key for key in ("algo", "env", "spaces", "config") if key not in content]
+    env = content.get("env")
+    missing += [f"env.{key}" for key in ("id", "config", "num_envs", "precision") if env is not None and key not in env]
     if missing:
         raise ValueError(f"{path} is corrupt: it lacks {', '.join(missing)}")
+    if content["algo"] not in ("ppo", "dqn"):
+        raise ValueError(f"{path}: unknown algorithm {content['algo']!r}: expected 'ppo' or 'dqn'")
     return content
 
 

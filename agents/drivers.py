@@ -83,9 +83,12 @@ def _is_baseline(name: str) -> bool:
 def run_of(run: Path | None, name: str | None) -> Path | None:
     """Returns the run folder that a command is about: the one whose policy a stack names, else `run`."""
     family, _, text = (name or "").partition(":")
-    first = text.split(",")[0] if family == "stack" else ""
-    named = first.removeprefix("policy=")
-    return Path(named) if named and "=" not in named and not _is_baseline(named) else run
+    if family != "stack":
+        return run
+    from agents.stack import StackSettings  # perception takes a second to import
+
+    named, _ = StackSettings.parse(text)
+    return run if named is None or _is_baseline(named) else Path(named)
 
 
 def driver_again(name: str, device: str = "cpu") -> Driver | None:

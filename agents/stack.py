@@ -48,7 +48,7 @@ class StackSettings:
         runtime: of the detector: "torch", "onnx" or "onnx-int8".
         cameras: names of those used, with "+" between them, or "all"; see `perception.cameras.RIG`.
         domain: what the pictures look like: the name of a domain or of a mixture of them.
-        rate: looks a second [Hz]; the last simulation frame before a decision is always looked at.
+        rate: looks a second [Hz], as whole simulation frames allow; the last one before a decision is always looked at.
         lidar: is there one (720 beams, 100 m, 5 cm of noise).
         things: tracked at most.
 
@@ -172,10 +172,10 @@ class StackDriver:
             return
         frequency = envs.config["simulation_frequency"]
         self._interval = max(1, round(frequency / self.settings.rate))
-        if self._interval > envs.frames_per_step:
+        if self._interval > envs.frames_per_step or self.settings.rate > frequency:
             raise ValueError(
                 f"stack rate is {self.settings.rate:g} Hz, but {envs.id} decides {envs.config['policy_frequency']:g} "
-                "times a second; it must be at least that"
+                f"times a second and has {frequency:g} frames; it must be from the one to the other"
             )
         self.envs, self._dt = envs, 1 / frequency
         self.features = SceneFeatures(envs, self.settings.things)
@@ -249,19 +249,20 @@ class StackDriver:
         crashed = world.crashed.gather(1, world.ego[:, :1].long())[:, 0]
         looked = (self._fresh | (steps != self._steps)) & ~crashed
         elapsed = torch.where(self._fresh, 0.0, (steps - self._steps) * self._dt)
-        with self._timed("cameras"):
+        count = int(looked.sum())
+        with self._timed("cameras", count):
             frames, poses = self.rig.render(looked), self.rig.poses()
         by_identity = settings.tracker == ORACLE
-        with self._timed("detector"):
+        with self._timed("detector", count):
             found = self._found(frames, looked)
-        with self._timed("fusion"):
+        with self._timed("fusion", count):
             poses = replace(poses, focal=poses.focal * self._scale)
             things = self.perception.measure(found, poses, by_identity)
             if self._lidar is not None:
                 things = self.perception.ranged(things, self._sweep())
             if settings.fusion == ORACLE:
                 things = true_places(things, world)
-        with self._timed("tracker"):
+        with self._timed("tracker", count):
             self.perception.follow(things, elapsed, self._fresh, looked, by_identity)
         self._fresh, self._steps, self._latest = torch.zeros_like(self._fresh), steps.clone(), None
 
@@ -292,11 +293,12 @@ class StackDriver:
         return Sweep(self._lidar.scan(), self._lidar.range, angles, x, y, heading)
 
     @contextmanager
-    def _timed(self, stage: str) -> Any:
-        """Notes how long a stage took."""
+    def _timed(self, stage: str, worlds: int | None = None) -> Any:
+        """Notes how long a stage took a world, of those it worked on: all if not said."""
         begun = time.perf_counter()
         yield
-        self._seconds.setdefault(stage, []).append((time.perf_counter() - begun) / self.envs.num_envs)
+        seconds = time.perf_counter() - begun
+        self._seconds.setdefault(stage, []).append(seconds / max(1, self.envs.num_envs if worlds is None else worlds))
 
     def notes(self) -> dict[str, Any]:
         """Returns how long each stage took a world: median and 90th percentile over its calls, and a decision's sum."""

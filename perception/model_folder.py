@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import hashlib
 import json
 import os
 from collections.abc import Iterator
@@ -92,3 +93,11 @@ def load_weights(folder: Path, model: nn.Module) -> None:
         if has != needs:
             raise ValueError(f"{path} is of another network: {name} has shape {has}, expected {needs}")
     model.load_state_dict(weights)
+
+
+def fingerprint(folder: Path) -> str:
+    """Return the SHA-256 of the weights in a model folder; FileNotFoundError where there are none."""
+    path = Path(folder) / WEIGHTS
+    if not path.is_file():
+        raise FileNotFoundError(f"{folder} holds no weights: there is no {WEIGHTS}")
+    return hashlib.sha256(path.read_bytes()).hexdigest()

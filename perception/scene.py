@@ -180,7 +180,7 @@ class ScenePerception:
             self._ways()[0],
         )
         self._looks = torch.where(restart, 0, self._looks) + looked.long()
-        self._count_votes(found)
+        self._count_votes(found, restart)
         along, offset, crosses = self._ways()
         lane_bound = self._now.valid & looked[:, None] & ~crosses & ~self.outlines.still[self._votes.argmax(-1)]
         self._now = self._tracks.drawn(along, offset, self.settings.centred, lane_bound)
@@ -196,10 +196,10 @@ class ScenePerception:
         heading = torch.where(crosses, own, lane)
         return torch.stack([heading.cos(), heading.sin()], -1), offset, crosses
 
-    def _count_votes(self, found: Measurements) -> None:
+    def _count_votes(self, found: Measurements, restart: Tensor) -> None:
         """Remember of what classes things looked to be, with what scores."""
         now = self._now
-        same = (now.number == self._number) & now.valid
+        same = (now.number == self._number) & now.valid & ~restart[:, None]  # numbers begin anew with an episode
         self._number = torch.where(now.valid, now.number, -1)
         self._votes = torch.where(same[..., None], self._votes, 0.0)
         measured, index = now.measurement >= 0, now.measurement.clamp(min=0)

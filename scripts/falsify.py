@@ -15,7 +15,7 @@ import tyro
 from tqdm import tqdm
 
 import sim
-from agents.drivers import choose_driver, choose_environment
+from agents.drivers import choose_driver, choose_environment, run_of
 from sim.command import command
 from sim.evaluation import falsification
 
@@ -67,10 +67,12 @@ def main(arguments: Arguments) -> int:
         show, video = arguments.show, arguments.video
         print(falsification.film(arguments.out, show, video, driver, arguments.device))
         return 0
-    id, config = choose_environment(arguments.run, arguments.env, arguments.env_config)
+    run = run_of(arguments.run, arguments.driver)
+    id, config = choose_environment(run, arguments.env, arguments.env_config)
     ground = falsification.ProvingGround(driver, id, config, arguments.device, arguments.precision)
     space = falsification.chosen_space(arguments.space, id, config)
-    weights = arguments.run / "policy.safetensors" if arguments.run and not arguments.driver else None
+    learned = run and (not arguments.driver or arguments.driver.startswith("stack:"))
+    weights = run / "policy.safetensors" if learned else None
     digest = weights and hashlib.sha256(weights.read_bytes()).hexdigest()
     who = {"driver": spec.name, "weights_sha256": digest, "id": id, "config": ground.changes}
     who |= {"precision": arguments.precision}

@@ -16,7 +16,7 @@ import torch
 import tyro
 
 import sim
-from agents.drivers import choose_driver, choose_environment, driver_again
+from agents.drivers import choose_driver, choose_environment, driver_again, run_of
 from sim.command import command
 from sim.recording import Trace, make_envs, record_episode
 from sim.recording.show import Selection, Stage
@@ -59,7 +59,7 @@ class Arguments(Selection):
 def drive(arguments: Arguments) -> Trace:
     """Drives the episode that is asked for."""
     spec = choose_driver(arguments.source, arguments.driver, arguments.trust, arguments.sb3_algo)
-    id, config = choose_environment(arguments.source, arguments.env, arguments.env_config)
+    id, config = choose_environment(run_of(arguments.source, arguments.driver), arguments.env, arguments.env_config)
     envs, driver = make_envs(id, config, arguments.precision, arguments.device), spec.build(arguments.device)
     return record_episode(driver, envs, arguments.seed, spec.name, full=arguments.save_trace is not None)
 

@@ -22,6 +22,8 @@ from sim.engine.neighbours import sort_along_axis
 from sim.engine.network import closest_lane
 from sim.engine.state import Kind
 from sim.observations import MultiAgentObservation, Observation, observation_type
+from sim.observations.camera import CameraObservation
+from sim.observations.grayscale import GrayscaleObservation
 from sim.provenance import usable_cores
 from sim.world import Sizes, World
 
@@ -294,12 +296,15 @@ class SceneFeatures:
         objects: K of the scenes to come.
 
     Raises:
-        ValueError: several agents observe.
+        ValueError: several agents observe, or what they observe are pictures: a scene has neither looks nor a past.
     """
 
     def __init__(self, envs: Any, objects: int = 32) -> None:
         if isinstance(envs.observation_type, MultiAgentObservation):
             raise ValueError(f"a scene is of one driver, but several observe in {envs.id}")
+        if isinstance(envs.observation_type, CameraObservation | GrayscaleObservation):
+            kind = type(envs.observation_type).__name__
+            raise ValueError(f"a scene can't be shown as a {kind}: it has neither looks nor a past")
         binding = envs.binding
         route, egos = envs.world.route_edge.shape[2], envs.world.ego.shape[1]
         sizes = Sizes(vehicles=objects + 2, lanes=1, egos=egos, route=route)

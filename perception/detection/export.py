@@ -29,13 +29,12 @@ from perception.detection.onnx_detector import (
     OUTPUTS,
     SCHEMA,
     OnnxDetector,
-    fingerprint,
     read_note,
     require_onnxruntime,
 )
 from perception.detection.postprocess import OVERLAP
 from perception.detection.torchvision_models import PeerDetector
-from perception.model_folder import load_facts, moved_into_place
+from perception.model_folder import fingerprint, load_facts, moved_into_place
 
 OPSET = 20
 QUANTISED = ("Conv", "Add", "Relu", "Concat", "Resize")

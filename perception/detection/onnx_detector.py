@@ -5,7 +5,6 @@
 
 from __future__ import annotations
 
-import hashlib
 import json
 from pathlib import Path
 from typing import Any
@@ -15,7 +14,7 @@ from torch import Tensor
 
 from perception.detection.detector import predict_letterboxed
 from perception.detection.postprocess import LEAST_SCORE, Detections, suppress
-from perception.model_folder import WEIGHTS, ModelFacts
+from perception.model_folder import ModelFacts, fingerprint
 
 FP32_FILE, INT8_FILE = "model.onnx", "model_int8.onnx"
 NOTE = "slipstream"
@@ -23,14 +22,6 @@ NOTE = "slipstream"
 SCHEMA = 1
 INPUT, OUTPUTS = "images", ("boxes", "scores")
 """Pictures uint8 [B, 3, H, W]; boxes float32 [B, A, 4] [px] and scores float32 [B, A, C] before suppression."""
-
-
-def fingerprint(folder: Path) -> str:
-    """Return the SHA-256 of the weights in a model folder; FileNotFoundError where there are none."""
-    path = Path(folder) / WEIGHTS
-    if not path.is_file():
-        raise FileNotFoundError(f"{folder} holds no weights: there is no {WEIGHTS}")
-    return hashlib.sha256(path.read_bytes()).hexdigest()
 
 
 class OnnxDetector:

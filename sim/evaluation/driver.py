@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import time
 from collections.abc import Callable, Sequence
 from dataclasses import dataclass, field
 from typing import Any, Literal, Protocol, runtime_checkable
@@ -72,10 +73,27 @@ def prepare(driver: Driver, envs: Any, seeds: Sequence[int]) -> None:
         hook(envs, list(seeds))
 
 
-def watchers(driver: Any) -> tuple[Callable[[], None], ...]:
+class Watcher:
+    """What a driver wants to be called after each simulation frame, and how long that took."""
+
+    def __init__(self, sense: Callable[[], None]):
+        self._sense, self._seconds = sense, 0.0
+
+    def __call__(self) -> None:
+        begun = time.perf_counter()
+        self._sense()
+        self._seconds += time.perf_counter() - begun
+
+    def seconds(self) -> float:
+        """Returns how long its calls took since this was asked last [s]."""
+        seconds, self._seconds = self._seconds, 0.0
+        return seconds
+
+
+def watchers(driver: Any) -> tuple[Watcher, ...]:
     """Returns what a driver wants to be called after each simulation frame: its `sense`, if it has one."""
     sense = getattr(driver, "sense", None)
-    return () if sense is None else (sense,)
+    return () if sense is None else (Watcher(sense),)
 
 
 def stepped(envs: Any, actions: Any, *watching: Callable[[], None]) -> tuple:

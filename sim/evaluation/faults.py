@@ -137,8 +137,8 @@ def _effect(name: str, severity: float, sees: Sees, envs: Any, draws: CountedRan
         return ActionHold(int(severity))
     if name == "action_latency":
         return ActionLatency(int(severity), torch.as_tensor(idle_action(envs.single_action_space, envs.config)))
-    if sees in ("world", "frames"):
-        itself = "the world itself" if sees == "world" else "through sensors of its own"
+    if sees != "features":
+        itself = {"world": "the world itself", "scene": "the scene itself"}.get(sees, "through sensors of its own")
         raise NotApplicable(
             f"{name} disturbs observations, and this driver sees {itself}; {', '.join(sorted(ACTION_FAULTS))} "
             "apply to it"

@@ -219,7 +219,7 @@ def run_batch(
     for _ in range(limit or MAX_STEPS):
         begun = time.perf_counter()
         actions = driver.act(observation)
-        seconds = time.perf_counter() - begun
+        seconds = time.perf_counter() - begun + sum(one.seconds() for one in watching)
         observation, reward, terminated, truncated, info = advance(actions, *watching)
         reward, terminated = (value.reshape(len(seeds), -1) for value in (reward, terminated))
         earned = torch.where(alive, reward, torch.zeros_like(reward)).sum(1)

@@ -192,6 +192,7 @@ def test_a_damaged_checkpoint_is_an_error(run_dir):
         ),
         (lambda run: edit(run, ("spaces",), {"colour": 1}), ValueError, "does not fit config.json"),
         (lambda run: edit(run, ("algo",), "sac"), ValueError, "unknown algorithm 'sac'"),
+        (lambda run: edit(run, ("env",), {"id": "merge-v0"}), ValueError, "lacks env.config, env.num_envs, env.prec"),
     ],
 )
 def test_a_damaged_run_is_one_clear_error(run_dir, damage, error, message):

@@ -2,6 +2,7 @@
 
 import json
 from dataclasses import asdict
+from pathlib import Path
 
 import numpy as np
 import pytest
@@ -149,9 +150,16 @@ def test_what_cannot_be_a_stack_is_refused(tmp_path, folder):
         choose_driver(name=f"stack:{tmp_path / 'none'}").build()
     with pytest.raises(NotApplicable, match="sensors of its own"):
         faulty(choose_driver(name="stack:constant:IDLE"), "observation_noise", 0.1).build().prepare(envs_of(1), [0])
+    perfect = choose_driver(name="stack:constant:IDLE,detector=oracle,fusion=oracle,tracker=oracle")
+    with pytest.raises(NotApplicable, match="sees the scene itself"):
+        faulty(perfect, "missed_objects", 0.9).build().prepare(envs_of(1), [0])
+    with pytest.raises(ValueError, match="stack rate is 50 Hz"):
+        StackDriver(FASTER, StackSettings(rate=50)).prepare(envs_of(1), [0])
 
 
 def test_the_run_that_a_stack_names_says_where_it_drives(tmp_path):
     assert run_of(tmp_path, None) == run_of(tmp_path, "idm") == run_of(tmp_path, "stack:detector=oracle") == tmp_path
     assert run_of(None, f"stack:{tmp_path},rate=5") == tmp_path
     assert run_of(None, "stack:constant:IDLE,rate=5") is None
+    assert run_of(None, f"stack:rate=5,policy={tmp_path}") == tmp_path
+    assert run_of(tmp_path, "stack:policy=runs/lr=0.1") == Path("runs/lr=0.1")

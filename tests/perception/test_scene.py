@@ -130,6 +130,23 @@ def test_a_reset_forgets():
     torch.testing.assert_close(scene.tracked.vx[0], 22.0 * scene.valid[0].double(), rtol=0, atol=1e-6)
 
 
+def test_nothing_of_an_episode_is_left_in_the_next_one():
+    """Numbers begin anew in every episode: what a number was taken for before must be forgotten."""
+    envs, driver, _ = stack([3], env_id="merge-v0", rate=5)
+    drive(envs, driver, 5)
+    driver.prepare(envs, [0])
+    envs.reset(seed=[0])
+    driver.reset(torch.ones(1, dtype=torch.bool))
+    drive(envs, driver, 3)
+    fresh_envs, fresh, _ = stack([0], env_id="merge-v0", rate=5)
+    drive(fresh_envs, fresh, 3)
+    assert torch.equal(driver.perception._votes, fresh.perception._votes)
+    one, other = driver.scene(), fresh.scene()
+    for name in ("still", "number", "age", "covariance", "valid"):
+        assert torch.equal(getattr(one, name), getattr(other, name)), name
+    assert torch.equal(one.tracked.length, other.tracked.length) and torch.equal(one.tracked.x, other.tracked.x)
+
+
 def test_what_stands_still_is_known_as_such():
     """The obstacle at the end of merge-v0's ramp, put where cameras see it."""
     envs, driver, _ = stack([0, 1], env_id="merge-v0", rate=1)

@@ -1,12 +1,14 @@
 """scripts/stack_table.py: rows on the same seeds, kept in parts, paired with perfect perception."""
 
 import json
+import shutil
 
 import pytest
 import torch
+from safetensors.torch import load_file, save_file
 
 import sim
-from agents import networks, ppo
+from agents import networks, ppo, stack_comparison
 from perception.detection.learning import CLASSES
 from perception.detection.one_stage import OneStage, OneStageConfig
 from perception.model_folder import ModelFacts, save_model
@@ -33,7 +35,7 @@ def arguments(folders, out, **options):
 
 
 def test_rows_are_paired_and_kept_in_parts(folders, tmp_path, monkeypatch, capsys):
-    monkeypatch.setattr(stack_table, "PART", 2)
+    monkeypatch.setattr(stack_comparison, "PART", 2)
     assert stack_table.main(arguments(folders, tmp_path, beside=folders / "x", most=100)) == 0
     table = capsys.readouterr().out
     rows = {line.split(" | ")[0].strip("| "): line.split(" | ") for line in table.splitlines() if "of 3" in line}
@@ -74,6 +76,7 @@ def test_mistakes_are_named_before_anything_is_driven(folders, tmp_path, capsys)
         ({"detector": folders / "none"}, "holds no model"),
         ({"also": ("rate=9x",)}, "stack rate is '9x'"),
         ({"stack": "runtime=onnx"}, "onnx"),
+        ({"also": ("rate=0.5",)}, "stack rate is 0.5 Hz"),
         ({"beside": folders / "none"}, "none"),
         ({"runs": ()}, "give a run folder or more"),
         ({"episodes": 1}, "--episodes of at least 2"),
@@ -81,3 +84,24 @@ def test_mistakes_are_named_before_anything_is_driven(folders, tmp_path, capsys)
         assert stack_table.main(arguments(folders, tmp_path, **options)) == 2
         assert message in capsys.readouterr().err
     assert not list(tmp_path.iterdir())
+
+
+def test_another_environment_beside_is_refused(folders, tmp_path, capsys):
+    envs = sim.make_vec("merge-v0", 8)
+    ppo.train(SMALL, envs, tmp_path / "merge", show_progress=False)
+    assert stack_table.main(arguments(folders, tmp_path / "out", beside=tmp_path / "merge")) == 2
+    assert "merge drives in another environment (merge-v0) than" in capsys.readouterr().err
+    assert stack_table.main(arguments(folders, tmp_path / "out", runs=(folders / "x", tmp_path / "x"))) == 2
+    assert "must have different names" in capsys.readouterr().err
+
+
+def test_parts_of_other_weights_are_refused_and_names_may_have_slashes(folders, tmp_path, capsys):
+    shutil.copytree(folders / "x", tmp_path / "x")
+    shutil.copytree(folders / "blind", tmp_path / "blind")
+    options = {"runs": (tmp_path / "x",), "also": (f"detector={tmp_path / 'blind'}",), "most": 100}
+    assert stack_table.main(arguments(folders, tmp_path / "out", **options)) == 0
+    assert f"| detector={tmp_path / 'blind'} |" in capsys.readouterr().out
+    weights = tmp_path / "x" / "policy.safetensors"
+    save_file({name: value + 0.01 for name, value in load_file(weights).items()}, weights)
+    assert stack_table.main(arguments(folders, tmp_path / "out", **options)) == 2
+    assert "of other weights" in capsys.readouterr().err

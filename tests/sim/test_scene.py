@@ -115,5 +115,9 @@ def test_bad_scenes_are_refused():
     with pytest.raises(ValueError, match="not finite"):
         features(scene)
     several = sim.make_vec("intersection-multi-agent-v0", num_envs=1)
+    pictures = {"type": "GrayscaleObservation", "observation_shape": (32, 16), "stack_size": 2}
+    grey = sim.make_vec("highway-fast-v0", 1, config={"observation": pictures | {"weights": [0.3, 0.6, 0.1]}})
+    with pytest.raises(ValueError, match="can't be shown as a GrayscaleObservation"):
+        SceneFeatures(grey)
     with pytest.raises(ValueError, match="several observe"):
         SceneFeatures(several)

@@ -14,7 +14,7 @@ from perception.detection.detector import load_detector
 from perception.detection.export import differences, export, folded, quantise, raw_network
 from perception.detection.one_stage import OneStage, OneStageConfig
 from perception.detection.torchvision_models import PeerConfig, PeerDetector, build_peer
-from perception.model_folder import FACTS, WEIGHTS, ModelFacts, load_facts, save_model
+from perception.model_folder import FACTS, WEIGHTS, ModelFacts, fingerprint, load_facts, save_model
 
 SMALL = OneStageConfig(("car", "van"), 96, 64, channels=(8, 8, 16, 16, 16), blocks=(1, 1, 1, 1), neck=16, bins=6)
 
@@ -133,7 +133,7 @@ def test_damaged_missing_and_foreign_files_are_named(copied):
         quantise(copied, [pictures(1)])
     (copied / WEIGHTS).unlink()
     with pytest.raises(FileNotFoundError, match="holds no weights"):
-        onnx_detector.fingerprint(copied)
+        fingerprint(copied)
 
 
 def test_no_pictures_no_int8(copied):

@@ -1,11 +1,13 @@
 """Recorded frames beside the world they were copied from; who is who while vehicles come and go."""
 
+import time
+
 import pytest
 import torch
 from gymnasium.vector import AutoresetMode
 
 import sim
-from sim.evaluation.driver import RandomDriver
+from sim.evaluation.driver import IdleDriver, RandomDriver
 from sim.evaluation.episodes import FIRST_FRAMES, REALS, WHOLES, Recorder
 from sim.evaluation.runner import run_batch
 from sim.world import Kind
@@ -96,3 +98,19 @@ def test_goals_and_egos_are_not_among_the_others(env_id):
     slots = episodes.ego[0, 0]
     assert not episodes.present[0, 0, slots]
     assert not episodes.present[episodes.kind == Kind.LANDMARK].any()
+
+
+def test_looking_between_decisions_is_a_part_of_the_next_ones_latency():
+    class Looking(IdleDriver):
+        calls = 0
+
+        def sense(self):
+            self.calls += 1
+            time.sleep(0.01)
+
+    envs = sim.make_vec("highway-fast-v0", 1, autoreset_mode=AutoresetMode.DISABLED)
+    recorder, driver = Recorder(envs), Looking()
+    run_batch(envs, driver, [0], recorder, 3)
+    latency = recorder.finish([0]).latency
+    assert len(latency) == 3 and driver.calls == 3 * envs.frames_per_step
+    assert (latency[1:] >= 0.01 * envs.frames_per_step).all() and latency[0] < 0.01 * envs.frames_per_step
