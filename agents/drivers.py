@@ -69,6 +69,8 @@ def stack_of(text: str, run: Path | None = None) -> DriverSpec:
     from agents.stack import StackDriver, StackSettings  # perception takes a second to import
 
     named, settings = StackSettings.parse(text)
+    if named is None and run is None:
+        raise ValueError(f"stack:{text} has no policy: give a run folder, or name one as in stack:RUN,{text}")
     if named is not None and _is_baseline(named):
         policy = choose_driver(name=named)
     else:

@@ -15,7 +15,7 @@ import tyro
 
 import sim
 from agents.drivers import choose_driver, choose_environment, run_of
-from sim.command import command
+from sim.command import command, refuse_given
 from sim.evaluation.driver import DriverSpec
 from sim.evaluation.harness import Settings
 from sim.evaluation.judge import Options, headline, judge
@@ -30,8 +30,8 @@ class Arguments:
     run: Annotated[Path | None, tyro.conf.Positional] = None
     """A run folder of scripts/train.py: its policy, its environment."""
     driver: str | None = None
-    """random, idle, idm, blind, search or a Stable-Baselines3 FILE.zip, instead of the run's policy; or
-    stack:detector=FOLDER, which lets the run's policy drive by cameras (agents/stack.py)."""
+    """random, idle, idm, blind, constant:ACTION, search:depth=8 or a Stable-Baselines3 FILE.zip, instead of the run's
+    policy; or stack:detector=FOLDER, which lets the run's policy drive by cameras (docs/stack.md)."""
     options: tyro.conf.OmitArgPrefixes[Options] = field(default_factory=Options)
     simulator: str = "ours"
     """ours or highway-env."""
@@ -81,12 +81,14 @@ def main(arguments: Arguments) -> int:
         sim.load_scenarios(arguments.scenario)
     spec = choose_driver(arguments.run, arguments.driver, arguments.trust, arguments.sb3_algo)
     if arguments.options.suite:
+        of_seeds = ("simulator", "episodes", "seed", "json", "env", "env_config", "processes")
+        refuse_given(arguments, of_seeds, "means nothing with --suite")
         return judge_suite(spec, arguments)
+    refuse_given(arguments.options, vars(arguments.options), "needs --suite")
     run = run_of(arguments.run, arguments.driver)
     id, config = choose_environment(run, arguments.env, arguments.env_config)
-    seeds, show = range(arguments.seed, arguments.seed + arguments.episodes), sys.stderr.isatty()
-    where = (arguments.simulator, arguments.device, arguments.precision, arguments.processes, show)
-    result = evaluate(spec, id, config, seeds, *where)
+    seeds, where = range(arguments.seed, arguments.seed + arguments.episodes), (arguments.simulator, arguments.device)
+    result = evaluate(spec, id, config, seeds, *where, arguments.precision, arguments.processes, sys.stderr.isatty())
     print(result.table())
     if arguments.json:
         arguments.json.write_text(json.dumps(result.as_dict(), indent=2, allow_nan=False) + "\n")

@@ -6,7 +6,8 @@ import functools
 import signal
 import sys
 import threading
-from collections.abc import Callable
+from collections.abc import Callable, Iterable
+from dataclasses import fields
 from typing import Any, ParamSpec
 
 import torch
@@ -33,6 +34,13 @@ def command(main: Callable[P, int | None]) -> Callable[P, int]:
             return INTERRUPTED
 
     return run
+
+
+def refuse_given(arguments: Any, names: Iterable[str], why: str) -> None:
+    """Raise ValueError, "--NAME {why}", if one of these fields of a dataclass has another value than its default."""
+    for part in fields(arguments):
+        if part.name in names and getattr(arguments, part.name) != part.default:
+            raise ValueError(f"--{part.name.replace('_', '-')} {why}")
 
 
 def use_threads(count: int | None) -> None:

@@ -71,7 +71,7 @@ def test_bad_zips_and_algorithms_are_one_line(tmp_path):
 def test_the_environment_is_the_runs_unless_another_is_asked_for(tmp_path):
     content = {
         "algo": "ppo",
-        "env": {"id": "highway-v0", "config": {"lanes_count": 2}},
+        "env": {"id": "highway-v0", "config": {"lanes_count": 2}, "num_envs": 1, "precision": "float32"},
         "spaces": {},
         "config": {},
     }

@@ -133,7 +133,7 @@ def test_a_line_of_text_makes_a_stack(folder):
         ("stack:constant:IDLE,lidar=maybe", "on or off"),
         ("stack:constant:IDLE,cameras=top", "all, or some of front"),
         ("stack:constant:IDLE,domain=mars", "domain is 'mars'"),
-        ("stack:detector=oracle", "nothing to drive"),
+        ("stack:detector=oracle", "has no policy: give a run folder"),
     ],
 )
 def test_a_wrong_line_is_one_clear_error(text, message):

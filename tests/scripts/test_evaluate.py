@@ -89,6 +89,10 @@ def test_a_run_folder_is_judged_in_its_own_environment_in_both_simulators(tmp_pa
         (["--driver", "idle", "--json", "no/such/folder/x.json"], "does not exist"),
         (["--driver", "idle", "--env-config", "none.json"], "no such config file: none.json"),
         (["--driver", "none.zip"], "no such file: none.zip"),
+        (["--driver", "idle", "--out", "x"], "--out needs --suite"),
+        (["--driver", "idle", "--suite", "smoke", "--env-config", "x.json"], "--env-config means nothing with --suite"),
+        (["--driver", "idle", "--suite", "smoke", "--simulator", "highway-env"], "--simulator means nothing with"),
+        (["--driver", "stack:detector=oracle"], "has no policy: give a run folder, or name one as in stack:RUN,"),
     ],
 )  # fmt: skip
 def test_bad_input_is_one_line_and_exit_code_2(arguments, message, capsys):
