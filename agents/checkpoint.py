@@ -24,6 +24,7 @@ from torch import Tensor, nn
 
 from agents import networks
 from agents.spaces import Spaces, flat, spaces_of, stored_spaces
+from sim.vector import usable_device
 
 CONFIG, POLICY, METRICS = "config.json", "policy.safetensors", "metrics.csv"
 CHECKPOINT, COUNTERS = "checkpoint.safetensors", "checkpoint.json"
@@ -32,17 +33,6 @@ PACKAGES = ("slipstream", "torch", "warp-lang", "gymnasium", "numpy")
 
 # Settings that may differ between a run and its resumption: they say when to stop, not what is learned.
 BUDGET_FIELDS = ("total_steps", "time_limit_s", "checkpoint_every_s")
-
-
-def usable_device(name: str | torch.device) -> torch.device:
-    """The torch device of that name; ValueError if it is unknown or not on this machine."""
-    try:
-        device = torch.device(name)
-    except RuntimeError as error:
-        raise ValueError(f"unknown device {str(name)!r}: use 'cpu', 'cuda' or 'cuda:0'") from error
-    if device.type == "cuda" and (device.index or 0) >= torch.cuda.device_count():
-        raise ValueError(f"device {str(name)!r} asked for, but this machine has {torch.cuda.device_count()} GPUs")
-    return device
 
 
 def describe(algo: str, config: Any, envs: Any, spaces: Spaces) -> dict[str, Any]:

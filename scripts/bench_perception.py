@@ -2,7 +2,7 @@
 
     python scripts/bench_perception.py --quick                     # under five minutes; trains tiny models first
     python scripts/bench_perception.py --models runs/one,runs/ssdlite,nanodet:package/models --json runs/bench.json
-    python scripts/bench_perception.py --tasks tracking --trackers-python peers/bin/python
+    python scripts/bench_perception.py --tasks tracking --peers peers/bin/python
 
 Latencies count only on a machine that does nothing else; the tables say whether it did.
 """

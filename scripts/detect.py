@@ -2,7 +2,7 @@
 
 python scripts/detect.py --model runs/one --input street.mp4 --out found --track
 python scripts/detect.py --model runs/one --input simulator:merge-v0 --out found --track
-python scripts/detect.py --model runs/one nanodet:peers/models --input photos --out found
+python scripts/detect.py --model runs/one nanodet:package/models --input photos --out found
 """
 
 import sys

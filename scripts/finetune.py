@@ -19,6 +19,7 @@ from agents import checkpoint
 from agents.presets import ALGORITHMS
 from perception.noise import NoisyWorlds
 from sim.command import command, use_threads
+from sim.vector import usable_device
 
 
 @dataclass(frozen=True)
@@ -47,7 +48,7 @@ class Arguments:
 def main(arguments: Arguments) -> None:
     """Builds the worlds and trains."""
     use_threads(arguments.threads)
-    device, stored = checkpoint.usable_device(arguments.device), checkpoint.load_config(arguments.start_from)
+    device, stored = usable_device(arguments.device), checkpoint.load_config(arguments.start_from)
     algorithm, env = ALGORITHMS[stored["algo"]], stored["env"]
     budget = {"total_steps": arguments.total_steps, "time_limit_s": arguments.time_limit_s, "seed": arguments.seed}
     config = replace(checkpoint.restored(algorithm.Config, stored["config"]), **budget)

@@ -62,6 +62,8 @@ def blind_lines(found: Blindness) -> list[str]:
 @command
 def main(arguments: Arguments) -> int:
     """Runs the drivers, writes the suite and returns the exit code."""
+    if arguments.per_group < 1:
+        raise ValueError(f"--per-group is {arguments.per_group}; it must be at least 1")
     if arguments.scenario:
         sim.load_scenarios(arguments.scenario)
     suite = load_suite(arguments.suite)

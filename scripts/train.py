@@ -18,6 +18,7 @@ from agents.drivers import read_config
 from agents.presets import ALGORITHMS, config_for
 from sim.command import command, use_threads
 from sim.config import complete
+from sim.vector import usable_device
 
 Config = TypeVar("Config")
 
@@ -52,7 +53,7 @@ class Arguments(Generic[Config]):
 
 def main(arguments: Arguments) -> None:
     """Builds the environments and trains."""
-    device, algorithm = checkpoint.usable_device(arguments.device), ALGORITHMS[arguments.algo]
+    device, algorithm = usable_device(arguments.device), ALGORITHMS[arguments.algo]
     env, num_envs, precision = arguments.env, arguments.num_envs or algorithm.NUM_ENVS, arguments.precision
     env_config = read_config(arguments.env_config) if arguments.env_config else None
     use_threads(arguments.threads)

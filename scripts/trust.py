@@ -1,7 +1,7 @@
 """How far a model can be trusted: corruptions, attacks, explanations, and for a detector held-out domains.
 
 python scripts/trust.py --model runs/fashion/seed-0 --other runs/fashion/seed-1 --out runs/trust-fashion
-python scripts/trust.py --model runs/one-stage --only domains corruptions --out runs/trust-one-stage
+python scripts/trust.py --model runs/one --only domains corruptions --out runs/trust-one-stage
 
 Tables go to the terminal and, with the picture of the maps, to OUT. A stopped run goes on where the same command is
 given again.

@@ -24,7 +24,10 @@ import numpy as np
 import torch
 
 import sim
+from sim.config import require_known
 from sim.provenance import usable_cores
+from sim.scenarios import SCENARIOS
+from sim.vector import usable_device
 
 RivalName = Literal["ours", "envpool", "highway-env", "highway-env per core", "ours, one world"]
 # Drawn before the clock starts and used in turn.
@@ -67,6 +70,12 @@ class Config:
     """Cores everybody is pinned to; EnvPool's threads."""
     seed: int = 0
     """Seed of the worlds and of the actions."""
+
+    def __post_init__(self) -> None:
+        require_known(self.envs, SCENARIOS, "environment id")
+        usable_device(self.device)
+        if min(self.repeats, self.cores, *self.num_envs) < 1 or self.seconds <= 0:
+            raise ValueError("--repeats, --cores and --num-envs must be at least 1, --seconds above 0")
 
 
 @dataclass

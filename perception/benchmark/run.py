@@ -50,7 +50,7 @@ class Config:
         seconds: how long each of them may be; 10, or 6 if quick [s].
         timed: calls of each competitor that are timed, after 20 that are not.
         threads: that everything may use.
-        trackers_python: an interpreter with Roboflow's `trackers`, which run on the same detections.
+        peers: an interpreter with Roboflow's `trackers`, which run on the same detections.
     """
 
     models: str = ""
@@ -65,7 +65,7 @@ class Config:
     seconds: float | None = None
     timed: int = RUNS
     threads: int = 2
-    trackers_python: str | None = None
+    peers: str | None = None
 
     def __post_init__(self) -> None:
         for name, known in (("tasks", TASKS), ("runtimes", RUNTIMES)):
@@ -77,8 +77,8 @@ class Config:
             value = getattr(self, name)
             if value is not None and value < 1:
                 raise ValueError(f"--{name.replace('_', '-')} is {value}; it must be at least 1")
-        if self.trackers_python and not shutil.which(self.trackers_python):
-            raise FileNotFoundError(f"--trackers-python: there is no program {self.trackers_python}")
+        if self.peers and not shutil.which(self.peers):
+            raise FileNotFoundError(f"--peers: there is no program {self.peers}")
 
     def split(self, name: str) -> list[str]:
         """What stands between the commas of an attribute."""
@@ -158,7 +158,7 @@ def run(config: Config, step: Step) -> dict[str, Any]:
             results["detection"] = _detection(config, sources["detection"], notes, step)
         if "tracking" in wanted:
             results["tracking"] = tasks.tracking(
-                sources["tracking"], config.amount("clips"), config.amount("seconds"), _trackers_python(config), step,
+                sources["tracking"], config.amount("clips"), config.amount("seconds"), _peers(config), step,
                 config.timed,
             )  # fmt: skip
         if "lanes" in wanted and sources["lanes"]:
@@ -179,9 +179,9 @@ def _finite(value: Any) -> Any:
     return None if isinstance(value, float) and not math.isfinite(value) else value
 
 
-def _trackers_python(config: Config) -> str | None:
+def _peers(config: Config) -> str | None:
     """The interpreter that has Roboflow's trackers: as given, or this one if they are installed."""
-    return config.trackers_python or (sys.executable if util.find_spec("trackers") else None)
+    return config.peers or (sys.executable if util.find_spec("trackers") else None)
 
 
 def _detection(config: Config, sources: list[str], notes: list[str], step: Step) -> dict[str, Any]:

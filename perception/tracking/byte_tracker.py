@@ -20,7 +20,7 @@ from torch import Tensor
 from perception.detection.postprocess import Detections
 from perception.tracking.association import assign, common_shift, overlaps
 from perception.tracking.kalman import KalmanMotion
-from perception.tracking.tracks import Motion, Tracks, to_corners, to_middle
+from perception.tracking.tracks import Motion, Tracks, times_of, to_corners, to_middle
 
 
 @dataclass(frozen=True)
@@ -167,14 +167,12 @@ class Tracker:
             raise ValueError(f"detections of {len(detections)} streams; this tracker follows {self.streams}")
         device = self.motion.device
         everywhere = torch.ones(self.streams, dtype=torch.bool, device=device)
-        if restart is not None:
-            self._drop(self._mask(restart, "restart"))
+        restart = None if restart is None else self._mask(restart, "restart")
         arrived = everywhere if arrived is None else self._mask(arrived, "arrived")
-        step = 1 / self.frame_rate if elapsed is None else elapsed
-        elapsed = torch.as_tensor(step, dtype=self.motion.dtype, device=device).expand(self.streams)
-        if not bool((elapsed.isfinite() & (elapsed >= 0)).all()):
-            raise ValueError(f"elapsed is {step}; times must be finite and at least 0 s")
+        elapsed = times_of(1 / self.frame_rate if elapsed is None else elapsed, everywhere.to(self.motion.dtype))
         found = self._padded(detections, arrived)
+        if restart is not None:  # once nothing more is refused
+            self._drop(restart)
         state = self._state
         passed = elapsed[state.stream]
         state.motion = self.motion.predict(state.motion, passed)

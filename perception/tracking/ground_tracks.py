@@ -17,6 +17,7 @@ from torch import Tensor
 
 from perception.small_matrices import inverse, product
 from perception.tracking.association import assign, outdone
+from perception.tracking.tracks import times_of
 
 
 @dataclass(frozen=True)
@@ -134,10 +135,10 @@ class GroundTracks:
             ValueError: other shapes, a number that is not finite, or a number twice in a world.
         """
         self._check(place, covariance, there, number)
-        elapsed = torch.as_tensor(elapsed, dtype=self._state.dtype, device=self._state.device).expand(len(self._state))
-        if not bool((elapsed.isfinite() & (elapsed >= 0)).all()):
-            raise ValueError(f"elapsed is {elapsed.tolist()}; times must be finite and at least 0 s")
+        elapsed = times_of(elapsed, self._state[:, 0, 0])
         if restart is not None:
+            if restart.dtype != torch.bool or restart.shape != elapsed.shape:
+                raise ValueError(f"restart is {restart.dtype} {tuple(restart.shape)}; expected bool ({len(elapsed)},)")
             self._valid = self._valid & ~restart[:, None]
             self._next = torch.where(restart, 1, self._next)
         place, covariance = (part.to(self._state.dtype) for part in (place, covariance))

@@ -87,3 +87,18 @@ def to_corners(boxes: Tensor) -> Tensor:
     """Return boxes middle x, middle y, width, height [..., 4] as x0, y0, x1, y1."""
     middle, half = boxes[..., :2], boxes[..., 2:] / 2
     return torch.cat([middle - half, middle + half], -1)
+
+
+def times_of(elapsed: float | Tensor, like: Tensor) -> Tensor:
+    """Return times since the last update as [B]; ValueError unless finite, at least 0 s, and one or B of them.
+
+    Args:
+        elapsed: of all or of each [s].
+        like: [B], of the number, kind and device wanted.
+    """
+    times = torch.as_tensor(elapsed, dtype=like.dtype, device=like.device)
+    if times.shape not in ((), like.shape):
+        raise ValueError(f"elapsed has the shape {tuple(times.shape)}; expected one time or ({len(like)},)")
+    if not bool((times.isfinite() & (times >= 0)).all()):
+        raise ValueError(f"elapsed is {elapsed}; times must be finite and at least 0 s")
+    return times.expand(len(like))

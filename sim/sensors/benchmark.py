@@ -21,10 +21,13 @@ import torch
 
 import sim
 from sim.benchmark import pinned
+from sim.config import require_known
 from sim.engine.vehicles import LENGTH, WIDTH
 from sim.provenance import usable_cores
 from sim.sensors.camera.cameras import Camera
 from sim.sensors.camera.rig import CameraRig
+from sim.sensors.looks.domains import DOMAINS
+from sim.vector import usable_device
 
 RivalName = Literal[
     "camera",
@@ -96,6 +99,12 @@ class Config:
     """Cores everybody is pinned to."""
     sizes: bool = True
     """Also measure the camera's cost a pixel as pictures grow."""
+
+    def __post_init__(self) -> None:
+        require_known([self.domain], DOMAINS, "domain")
+        usable_device(self.device)
+        if min(self.repeats, self.cores, self.num_envs) < 1 or self.seconds <= 0:
+            raise ValueError("--repeats, --cores and --num-envs must be at least 1, --seconds above 0")
 
 
 @dataclass

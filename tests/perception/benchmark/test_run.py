@@ -79,8 +79,8 @@ def test_trackers_need_no_model_and_amounts_are_as_given(tmp_path):
     for quick, pictures, clips in ((False, 400, 12), (True, 120, 4)):
         assert [Config(quick=quick).amount(name) for name in ("pictures", "clips")] == [pictures, clips]
         assert Config(quick=quick, pictures=7).amount("pictures") == 7
-    with pytest.raises(FileNotFoundError, match="--trackers-python: there is no program nowhere/python"):
-        Config(trackers_python="nowhere/python")
+    with pytest.raises(FileNotFoundError, match="--peers: there is no program nowhere/python"):
+        Config(peers="nowhere/python")
 
 
 def timings(others=0.01, **medians):

@@ -229,6 +229,8 @@ def test_nothing_measured_is_only_time():
         (lambda: update(GroundTracks(2), [[0, 0]]), r"must be \[2, M, 2\]"),
         (lambda: update(GroundTracks(1), [[0, float("nan")]]), "is not finite"),
         (lambda: update(GroundTracks(1), [[0, 0]], -1.0), "times must be finite"),
+        (lambda: update(GroundTracks(1), [[0, 0]], torch.zeros(3)), r"elapsed has the shape \(3,\)"),
+        (lambda: update(GroundTracks(1), [[0, 0]], restart=torch.ones(3, dtype=torch.bool)), r"expected bool \(1,\)"),
         (lambda: update(GroundTracks(1), [[0, 0], [1, 1]], numbers=[5, 5]), "number 5 is measured twice in world 0"),
     ],
 )

@@ -337,6 +337,7 @@ def test_a_car_that_did_not_go_on_is_known_where_it_was_last_seen():
         (lambda: KalmanSettings(detector=0), "detector is 0; it must be a number above 0"),
         (lambda: Tracker().update([seen(), seen()]), "detections of 2 streams; this tracker follows 1"),
         (lambda: Tracker().update([seen()], elapsed=-1.0), "elapsed is -1.0"),
+        (lambda: Tracker().update([seen()], elapsed=torch.zeros(3)), r"elapsed has the shape \(3,\)"),
         (lambda: Tracker().update([seen([0, 0, float("inf"), 1])]), "a detected box is not finite"),
         (lambda: Tracker().update([seen()], restart=torch.ones(1)), "restart is torch.float32"),
     ],
@@ -344,3 +345,12 @@ def test_a_car_that_did_not_go_on_is_known_where_it_was_last_seen():
 def test_bad_input_is_named(call, message):
     with pytest.raises(ValueError, match=message):
         call()
+
+
+def test_a_frame_that_is_refused_changes_nothing():
+    tracker, other = Tracker(), Tracker()
+    for one in (tracker, other):
+        one.update([seen(box(10))])
+    with pytest.raises(ValueError, match="not finite"):
+        tracker.update([seen(box(float("nan")))], restart=torch.tensor([True]))
+    assert tracker.update([seen(box(10))]).number.tolist() == other.update([seen(box(10))]).number.tolist() == [1]
