@@ -14,7 +14,7 @@ from pathlib import Path
 import torch
 import tyro
 
-from perception.classification.datasets import load_data
+from perception.classification.datasets import load_data, name_of_data
 from perception.classification.networks import KIND, load_classifier
 from perception.detection.detector import load_detector
 from perception.model_folder import load_facts
@@ -40,8 +40,8 @@ class Arguments:
     """Folder of trust.json and maps.png."""
     other: Path | None = None
     """A second model: the baseline of mCE, and where PGD's pictures are also made."""
-    only: tuple[str, ...] = PARTS
-    """Of domains (detectors alone), corruptions, attacks and explanations."""
+    only: tuple[str, ...] = ()
+    """Of domains (detectors alone), corruptions, attacks and explanations; all that there are unless given."""
     pictures: int | None = None
     """That are corrupted, and of each domain; 1000 for a classifier and 100 for a detector unless given."""
     attacked: int | None = None
@@ -59,14 +59,17 @@ class Arguments:
 @command
 def main(arguments: Arguments) -> int:
     """Prints the tables and returns the exit code."""
-    require_known(arguments.only, PARTS, "part")
+    for name in ("pictures", "attacked", "explained", "steps", "restarts"):
+        if (value := getattr(arguments, name)) is not None and value < 1:
+            raise ValueError(f"--{name} is {value}; it must be at least 1")
     use_threads(arguments.threads)
     trust = trials(arguments)
     about = {key: value for key, value in asdict(arguments).items() if key not in UNSTORED}
-    models = [one for one in (arguments.model, arguments.other) if one is not None]
-    findings = Findings(arguments.out, about, models)
-    for part in PARTS:
-        if part in arguments.only and hasattr(trust, part):
+    findings = Findings(arguments.out, about, [one for one in (arguments.model, arguments.other) if one])
+    there = [part for part in PARTS if hasattr(trust, part)]
+    require_known(arguments.only, there, f"{type(trust).__name__} part")
+    for part in there:
+        if part in (arguments.only or there):
             for section in findings.add(part, lambda part=part: getattr(trust, part)(findings)):
                 print(section.markdown(), flush=True)
     return 0
@@ -74,19 +77,18 @@ def main(arguments: Arguments) -> int:
 
 def trials(arguments: Arguments) -> ClassifierTrust | DetectorTrust:
     """Return the trials of the model, by its kind."""
-    epsilons = tuple(one / 255 for one in arguments.epsilons)
-    attacks = AttackSettings(epsilons, arguments.steps, arguments.restarts, arguments.seed)
-    facts = load_facts(arguments.model)
-    load = load_classifier if facts.kind == KIND else load_detector
+    steps, seed = (arguments.steps, arguments.restarts), arguments.seed
+    attacks = AttackSettings(tuple(one / 255 for one in arguments.epsilons), *steps, seed)
+    kind = load_facts(arguments.model).kind
+    load = load_classifier if kind == KIND else load_detector
     pair = load(arguments.model), None if arguments.other is None else load(arguments.other)
-    if facts.kind != KIND:
+    if kind != KIND:
         counts = arguments.pictures or 100, arguments.attacked or 30, arguments.explained
-        return DetectorTrust(*pair, *counts, attacks, arguments.seed, told)
-    test = load_data(facts.training["recipe"]["data"]).test
-    order = torch.randperm(len(test), generator=torch.Generator().manual_seed(arguments.seed))
-    mixed = order[: arguments.pictures or 1000]
+        return DetectorTrust(*pair, *counts, attacks, seed, told)
+    test = load_data(name_of_data(arguments.model)).test
+    mixed = torch.randperm(len(test), generator=torch.Generator().manual_seed(seed))[: arguments.pictures or 1000]
     counts = arguments.attacked or 200, arguments.explained
-    return ClassifierTrust(*pair, test.images[mixed], test.labels[mixed], attacks, *counts, arguments.seed, told)
+    return ClassifierTrust(*pair, test.images[mixed], test.labels[mixed], attacks, *counts, seed, told)
 
 
 def told(what: str) -> None:

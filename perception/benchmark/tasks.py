@@ -11,7 +11,7 @@ import torch
 from torch import Tensor, nn
 
 from perception.cameras import FRONT
-from perception.classification.datasets import load_data
+from perception.classification.datasets import load_data, name_of_data
 from perception.classification.networks import load_classifier
 from perception.classification.scores import score
 from perception.detection.postprocess import Detections
@@ -40,12 +40,7 @@ def check(sources: Mapping[str, Sequence[str]]) -> None:
         load_lane_model(Path(folder))
     for folder in sources["classification"]:
         load_classifier(Path(folder))
-        load_data(_data_of(folder))
-
-
-def _data_of(folder: str) -> str:
-    """The data set that a classifier was trained on."""
-    return str(load_facts(Path(folder)).training["recipe"]["data"])
+        load_data(name_of_data(Path(folder)))
 
 
 def tracking(
@@ -112,7 +107,7 @@ def classification(folders: Sequence[str], pictures: int, step: Step, runs: int 
     for folder in folders:
         step(f"classification: {Path(folder).name}")
         model = load_classifier(Path(folder))
-        data = _data_of(folder)
+        data = name_of_data(Path(folder))
         test = load_data(data).test
         # In the file the classes may follow each other: every so manieth picture.
         every = max(1, len(test) // pictures)

@@ -23,6 +23,7 @@ import torch
 from torch import Tensor
 
 from perception.classification.signs import SIZE, SignClasses, render_split
+from perception.model_folder import load_facts
 from perception.shipped_weights import packaged_file
 
 NAMES = ("fashion-mnist", "mnist-5k", "signs", "cifar10:DIR")
@@ -67,6 +68,15 @@ class DataSet:
     seen: Labelled | None = None
     mirrored: bool = False
     shift: int = 2
+
+
+def name_of_data(folder: Path) -> str:
+    """Return which data the classifier in a folder was trained on; ValueError where its model.json does not say."""
+    try:
+        training = load_facts(folder).training
+        return str(training.get("recipe", training)["data"])
+    except (KeyError, TypeError, AttributeError):
+        raise ValueError(f"{folder} does not say what it was trained on; expected training.recipe.data") from None
 
 
 def load_data(name: str) -> DataSet:

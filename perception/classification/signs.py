@@ -3,8 +3,8 @@
 43 classes, 38 of them those of the German traffic sign benchmark (GTSRB); five that the artwork lacks are replaced by
 others (see `SIGNS`). The speed limits are the real blank sign 274, the end of one is 278, with figures of ours on them.
 
-A picture is a function of its split and number alone. Splits differ not only in seeds: "held-out" has backgrounds and
-ranges of pose, light, blur and noise that "train" and "seen" never show.
+A picture is a function of its split and number alone. Splits differ not only in seeds: "held-out" has backgrounds that
+"train" and "seen" never show, and harder ranges of pose, size, light, blur and noise, which partly overlap with theirs.
 """
 
 from __future__ import annotations

@@ -37,6 +37,10 @@ VIEWS = 4
 """Changed versions (moved, mirrored) of each picture whose features a frozen backbone computes."""
 
 
+LEAST_RESOLUTION = 32
+"""Of pictures inside a shipped backbone, which halves them five times [px]."""
+
+
 @dataclass(frozen=True)
 class Recipe:
     """How a classifier is trained.
@@ -66,6 +70,12 @@ class Recipe:
     def __post_init__(self) -> None:
         if self.batch < 2 or self.steps < 2:
             raise ValueError(f"batch is {self.batch} and steps {self.steps}; both must be at least 2")
+        if self.resolution < LEAST_RESOLUTION:
+            raise ValueError(f"resolution is {self.resolution}; it must be at least {LEAST_RESOLUTION} px")
+        if self.scratch and self.network not in SHIPPED:
+            raise ValueError(
+                f"{self.network} starts from nothing anyway; only {', '.join(SHIPPED)} have shipped weights"
+            )
 
     @property
     def pretrained(self) -> bool:
@@ -163,6 +173,13 @@ class FeatureBatches(LabelledBatches):
                 self._features[view, missing] = self._computed(view, missing)
                 self._known[view, missing] = True
         return self._features[views, rows], self.pictures.labels[rows]
+
+    def load_state_dict(self, state: dict[str, int]) -> None:
+        """Go on from a position; features are computed in the groups of an unbroken run, else their sums differ."""
+        self.position, once = 0, -(-VIEWS * len(self.pictures) // self.batch)
+        while self.position < min(state["position"], once):
+            next(self)
+        self.position = state["position"]
 
     @torch.no_grad()
     def _computed(self, view: int, rows: Tensor) -> Tensor:

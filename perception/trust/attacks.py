@@ -216,8 +216,8 @@ class AttackSettings:
     seed: int = 0
 
     def __post_init__(self) -> None:
-        if list(self.epsilons) != sorted(set(self.epsilons)) or not self.epsilons:
-            raise ValueError(f"epsilons are {list(self.epsilons)!r}; they must rise")
+        if list(self.epsilons) != sorted(set(self.epsilons)) or not self.epsilons or not 0 < self.epsilons[0] < 1:
+            raise ValueError(f"epsilons are {list(self.epsilons)!r}; they must rise, from above 0")
 
     def generator(self) -> torch.Generator:
         """The same numbers each time, so that rows differ in eps alone."""

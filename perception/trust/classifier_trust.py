@@ -77,18 +77,19 @@ class ClassifierTrust:
             lambda part: class_score(self.model, labels[part]),
             lambda part: class_chance(self.model, labels[part]),
             self.model.features[-1:],
+            seed=self.seed,
         )
         return explained_sections(explained, findings, self.seed, self.told)
 
 
 def _against(errors: CorruptionErrors, baseline: CorruptionErrors) -> str:
-    found = (
-        f"Against the other model (mean {100 * baseline.mean:.1f}): mCE {mean_corruption_error(errors, baseline):.3f}"
-    )
-    try:
-        return f"{found}, relative mCE {mean_corruption_error(errors, baseline, relative=True):.3f}."
-    except ValueError as error:
-        return f"{found}; no relative mCE: {error}."
+    notes = [f"Against the other model, mean {100 * baseline.mean:.1f}"]
+    for name, relative in (("mCE", False), ("relative mCE", True)):
+        try:
+            notes.append(f"{name} {mean_corruption_error(errors, baseline, relative):.3f}")
+        except ValueError as error:
+            notes.append(f"no {name}: {error}")
+    return "; ".join(notes) + "."
 
 
 def explained_sections(

@@ -37,7 +37,8 @@ DEFOCUS_BLUR = ((0.3, 0.4), (0.4, 0.5), (0.5, 0.6), (1.0, 0.2), (1.5, 0.1))  # r
 GLASS_BLUR = ((0.05, 1), (0.25, 1), (0.4, 1), (0.25, 2), (0.4, 2))  # sigma [px], how often pixels are swapped
 MOTION_BLUR = ((6, 1.0), (6, 1.5), (6, 2.0), (8, 2.0), (9, 2.5))  # radius, sigma [px]
 MOTION_ANGLE = math.radians(45)
-ZOOM_BLUR = (6, 11, 16, 21, 26)  # pictures that are added, each a hundredth larger than the one before
+# Pictures that are added, each a hundredth larger than the one before: as many as np.arange(1, 1.06, 0.01) has, ...
+ZOOM_BLUR = (7, 12, 16, 21, 26)
 FOG = ((0.2, 3.0), (0.5, 3.0), (0.75, 2.5), (1.0, 2.0), (1.5, 1.75))  # amount, decay from one scale to the next
 BRIGHTNESS = (0.05, 0.1, 0.15, 0.2, 0.3)  # added to the value of HSV
 SATURATE = ((0.3, 0.0), (0.1, 0.0), (1.5, 0.0), (2.0, 0.1), (2.5, 0.2))  # factor of the saturation of HSV, and addend

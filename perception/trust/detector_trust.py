@@ -6,6 +6,8 @@ from collections.abc import Callable
 from dataclasses import dataclass
 
 from perception.detection.detector import Detector
+from perception.detection.folders import require_classes
+from perception.detection.learning import CLASSES
 from perception.trust.attacks import AttackSettings, attack_report
 from perception.trust.classifier_trust import explained_sections
 from perception.trust.detector_attacks import (
@@ -33,6 +35,9 @@ class DetectorTrust:
         pictures: of each domain, and that are corrupted. attacked, explained: so many of them.
         settings: of the attacks. seed: of pictures, corruptions and what explanations draw.
         told: hears what is done next.
+
+    Raises:
+        ValueError: a detector of other classes than the simulator's.
     """
 
     detector: Detector
@@ -43,6 +48,11 @@ class DetectorTrust:
     settings: AttackSettings
     seed: int
     told: Callable[[str], None]
+
+    def __post_init__(self) -> None:
+        for one in (self.detector, self.other):
+            if one is not None:
+                require_classes(one.classes, CLASSES, f"the {one.kind} detector")
 
     def trial(self, count: int) -> Trial:
         """Clear pictures."""
@@ -94,5 +104,6 @@ class DetectorTrust:
             levels_of(network),
             found.boxes,
             ("distances",),
+            self.seed,
         )
         return explained_sections(explained, findings, self.seed, self.told)

@@ -48,6 +48,7 @@ class Explained:
         layers: whose channels Grad-CAM weighs; the maps of several are added.
         boxes: of what the pictures show, [B, 4] [px], or None.
         unused: names of layers that the score does not rest on.
+        seed: of what SmoothGrad draws.
     """
 
     model: nn.Module
@@ -57,6 +58,7 @@ class Explained:
     layers: Sequence[nn.Module]
     boxes: Tensor | None = None
     unused: tuple[str, ...] = ()
+    seed: int = 0
 
     @property
     def methods(self) -> tuple[str, ...]:
@@ -75,7 +77,7 @@ def maps_of(explained: Explained, method: str, part: slice = slice(None)) -> Ten
 
 
 def _smooth_grad(explained: Explained, score: Score, images: Tensor, part: slice) -> Tensor:
-    return smooth_grad(score, images, torch.Generator().manual_seed(0), SAMPLES)
+    return smooth_grad(score, images, torch.Generator().manual_seed(explained.seed), SAMPLES)
 
 
 def _grad_cam(explained: Explained, score: Score, images: Tensor, local: bool) -> Tensor:

@@ -88,9 +88,8 @@ def mean_corruption_error(model: CorruptionErrors, baseline: CorruptionErrors, r
         above = sum(errors) - (len(errors) * model.clean if relative else 0)
         below = sum(against) - (len(against) * baseline.clean if relative else 0)
         if below <= 0:
-            raise ValueError(
-                f"the baseline's errors under {name} sum up to {below:.4f}; mCE needs some above its clean ones"
-            )
+            above_what = "above its clean ones" if relative else "at all"
+            raise ValueError(f"the baseline's errors under {name} sum up to {below:.4f}; mCE needs some {above_what}")
         ratios.append(above / below)
     return _mean(ratios)
 

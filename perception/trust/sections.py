@@ -55,28 +55,37 @@ class Findings:
 
     Args:
         folder: of `FILE` and of pictures.
-        about: how the sections are made; those made in any other way are dropped.
-        models: folders of the models; sections of other weights are dropped too.
+        about: how the sections are made.
+        models: folders of the models.
+
+    Raises:
+        FileExistsError: sections made in another way or of other weights are there. ValueError: they can't be read.
     """
 
     def __init__(self, folder: Path, about: dict[str, Any], models: Sequence[Path] = ()) -> None:
         weights = [hashlib.sha256((one / WEIGHTS).read_bytes()).hexdigest() for one in models]
         self.folder, self.about = folder, about | {"weights": weights}
         self.sections: dict[str, list[Section]] = {}
-        path = folder / FILE
-        if path.is_file():
+        path, wanted = folder / FILE, json.loads(json.dumps(self.about))
+        folder.mkdir(parents=True, exist_ok=True)
+        if not path.is_file():
+            return
+        try:
             stored = json.loads(path.read_text(encoding="utf-8"))
-            if stored.get("about") == json.loads(json.dumps(self.about)):
-                self.sections = {
-                    name: [Section(**{key: _tuples(value) for key, value in one.items()}) for one in some]
-                    for name, some in stored["sections"].items()
-                }
+            differing = [name for name in wanted | stored["about"] if wanted.get(name) != stored["about"].get(name)]
+            self.sections = {
+                name: [Section(**{key: _tuples(value) for key, value in one.items()}) for one in some]
+                for name, some in stored["sections"].items()
+            }
+        except (ValueError, KeyError, TypeError, AttributeError) as error:
+            raise ValueError(f"{path} can't be read: {error}; delete it to begin anew") from None
+        if differing:
+            raise FileExistsError(f"{path} is of other {', '.join(differing)}; choose another folder")
 
     def add(self, name: str, made: Callable[[], list[Section]]) -> list[Section]:
         """Return the sections of a part, made and stored unless they are there."""
         if name not in self.sections:
             self.sections[name] = made()
-            self.folder.mkdir(parents=True, exist_ok=True)
             stored = {part: [asdict(one) for one in some] for part, some in self.sections.items()}
             with moved_into_place(self.folder / FILE) as path:
                 path.write_text(json.dumps({"about": self.about, "sections": stored}, indent=1) + "\n", "utf-8")
@@ -84,7 +93,6 @@ class Findings:
 
     def keep(self, name: str, picture: Image.Image) -> None:
         """Store a picture as `name`.png in the folder."""
-        self.folder.mkdir(parents=True, exist_ok=True)
         picture.save(self.folder / f"{name}.png")
 
 

@@ -215,7 +215,7 @@ def edit(run_dir: Path, keys: tuple[str, ...], value: object) -> None:
 def test_a_missing_folder_and_a_missing_device_are_errors(tmp_path, run_dir):
     with pytest.raises(FileNotFoundError, match="does not exist"):
         checkpoint.load_policy(tmp_path / "none")
-    with pytest.raises(ValueError, match="device .cuda:99. is not available"):
+    with pytest.raises(ValueError, match="device 'cuda:99' is not available"):
         checkpoint.load_policy(run_dir, "cuda:99")
     with pytest.raises(ValueError, match="device 'gpu' is not available"):
         checkpoint.load_policy(run_dir, "gpu")

@@ -41,6 +41,9 @@ def test_scores_of_every_seed_are_printed_and_stored(fashion, tmp_path, capsys):
         ({"data": "cifar10:/nowhere"}, "/nowhere is no folder"),
         ({"share": 0.0}, "share is 0.0"),
         ({"steps": 0}, "steps 0"),
+        ({"threads": 0}, "--threads is 0"),
+        ({"network": "mobilenet-v2", "resolution": 0}, "resolution is 0; it must be at least 32 px"),
+        ({"scratch": True}, "plain starts from nothing anyway"),
     ],
 )
 def test_wrong_arguments_are_one_clear_line(fashion, tmp_path, capsys, change, message):

@@ -28,7 +28,7 @@ def digits(tmp_path, monkeypatch):
     config = NetworkConfig("plain", tuple("0123456789"), 1, 28, 28)
     for name in ("one", "other"):
         classifier = build(config)
-        save_model(tmp_path / name, facts_of(config, {"data": "mnist-5k"}), classifier.state_dict())
+        save_model(tmp_path / name, facts_of(config, {"recipe": {"data": "mnist-5k"}}), classifier.state_dict())
     return tmp_path
 
 
@@ -73,6 +73,11 @@ def test_a_detector_gets_its_tables(tmp_path, capsys, monkeypatch):
     ("change", "message"),
     [
         ({"only": ("blur",)}, "part 'blur'"),
+        ({"only": ("domains",)}, "unknown ClassifierTrust part 'domains'"),
+        ({"pictures": -9990}, "--pictures is -9990; it must be at least 1"),
+        ({"attacked": 0}, "--attacked is 0"),
+        ({"explained": 0}, "--explained is 0"),
+        ({"threads": 0}, "--threads is 0"),
         ({"epsilons": (8.0, 4.0)}, "they must rise"),
         ({"model": "nowhere"}, "holds no model"),
     ],
@@ -89,6 +94,6 @@ def test_wrong_arguments_are_one_clear_line(digits, capsys, change, message):
 
 def test_a_classifier_of_other_classes_is_no_baseline(digits, capsys):
     config = NetworkConfig("plain", ("a", "b"), 1, 28, 28)
-    save_model(digits / "two", facts_of(config, {"data": "mnist-5k"}), build(config).state_dict())
+    save_model(digits / "two", facts_of(config, {"recipe": {"data": "mnist-5k"}}), build(config).state_dict())
     assert main(Arguments(digits / "one", digits / "out", digits / "two")) == 2
     assert "different classes" in capsys.readouterr().err

@@ -16,7 +16,7 @@ def test_a_section_as_markdown():
     ]  # fmt: skip
 
 
-def test_a_stopped_run_goes_on_and_another_one_begins_anew(tmp_path):
+def test_a_stopped_run_goes_on_and_another_one_is_refused(tmp_path):
     made = []
 
     def make():
@@ -29,10 +29,16 @@ def test_a_stopped_run_goes_on_and_another_one_begins_anew(tmp_path):
     again.add("domains", make)
     assert len(made) == 2
     assert set(json.loads((tmp_path / "new" / FILE).read_text("utf-8"))["sections"]) == {"attacks", "domains"}
-    other = Findings(tmp_path / "new", {"model": "m", "epsilons": (1, 3)})
-    other.add("attacks", make)
-    assert len(made) == 3
-    assert set(json.loads((tmp_path / "new" / FILE).read_text("utf-8"))["sections"]) == {"attacks"}
+    with pytest.raises(FileExistsError, match=r"trust\.json is of other epsilons; choose another folder"):
+        Findings(tmp_path / "new", {"model": "m", "epsilons": (1, 3)})
+    assert set(json.loads((tmp_path / "new" / FILE).read_text("utf-8"))["sections"]) == {"attacks", "domains"}
+
+
+@pytest.mark.parametrize("text", ["{", "[]", "{}", '{"about": {}, "sections": {"a": [{"b": 1}]}}'])
+def test_findings_that_cannot_be_read_are_named(tmp_path, text):
+    (tmp_path / FILE).write_text(text)
+    with pytest.raises(ValueError, match=r"trust\.json can't be read: .*; delete it to begin anew"):
+        Findings(tmp_path, {})
 
 
 def test_other_weights_in_the_same_folder_are_another_model(tmp_path):
@@ -42,10 +48,13 @@ def test_other_weights_in_the_same_folder_are_another_model(tmp_path):
         made.append(1)
         return []
 
-    for weights, count in ((b"one", 1), (b"one", 1), (b"two", 2)):
+    for weights in (b"one", b"one"):
         (tmp_path / "model.safetensors").write_bytes(weights)
         Findings(tmp_path / "out", {}, [tmp_path]).add("attacks", make)
-        assert len(made) == count
+        assert len(made) == 1
+    (tmp_path / "model.safetensors").write_bytes(b"two")
+    with pytest.raises(FileExistsError, match="is of other weights"):
+        Findings(tmp_path / "out", {}, [tmp_path])
 
 
 def test_a_picture_is_kept_in_the_folder(tmp_path):
