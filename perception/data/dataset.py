@@ -79,9 +79,11 @@ class DatasetWriter:
         self._require_possible()
         about = provenance()
         self._versions = about["versions"] | {"opencv": cv2.__version__, "commit": about["commit"]}
+        if not self.folder.exists():
+            self._require_room(0)  # before a folder is made that fewer pictures could not be written into
         self.journal = Journal(self.folder, asdict(settings) | {"versions": self._versions})
         if not self.journal.finished:
-            self._require_room()
+            self._require_room(sum(size for record in self._records() for size, _ in record["files"].values()))
 
     def _require_possible(self) -> None:
         """Build each environment once, so that what cannot be built is said before anything is written."""
@@ -90,9 +92,9 @@ class DatasetWriter:
                 stream.pool(source)
             return
 
-    def _require_room(self) -> None:
-        done = sum(size for record in self._records() for size, _ in record["files"].values())
-        needed, free = self.settings.disk_bytes() - done, shutil.disk_usage(self.folder).free
+    def _require_room(self, done: int) -> None:
+        there = next(place for place in (self.folder, *self.folder.absolute().parents) if place.exists())
+        needed, free = self.settings.disk_bytes() - done, shutil.disk_usage(there).free
         if needed > free:
             raise OSError(
                 f"the data set needs up to {needed / 1e6:,.0f} MB more in {self.folder}, but {free / 1e6:,.0f} MB are "
