@@ -192,7 +192,7 @@ def draw(results: dict[str, Any], folder: Path) -> list[Path]:
     import matplotlib
 
     matplotlib.use("Agg")
-    from matplotlib import pyplot
+    from matplotlib import pyplot, ticker
 
     folder.mkdir(parents=True, exist_ok=True)
     found = results["detection"]
@@ -206,6 +206,8 @@ def draw(results: dict[str, Any], folder: Path) -> list[Path]:
         axes.scatter(x, y, color=color, marker=marks[row["runtime"]], s=60, label=f"{row['name']}, {row['runtime']}")
     axes.set(xscale="log", ylim=(0, 1), xlabel="end to end, batch 1: median [ms]", ylabel="AP50, any vehicle")
     axes.set_title(f"Held-out domains, {found['pictures']} pictures, {results['threads']} threads")
+    for axis in (axes.xaxis.set_major_formatter, axes.xaxis.set_minor_formatter):
+        axis(ticker.FuncFormatter(lambda ms, _: f"{ms:g}"))
     axes.grid(True, which="both", alpha=0.3)
     axes.legend(fontsize=8)
     paths = [folder / "accuracy_and_time.png", folder / "distance.png"]
@@ -219,7 +221,7 @@ def draw(results: dict[str, Any], folder: Path) -> list[Path]:
     for name, row in first.items():
         ranges = [part for part in row["scores"] if part.startswith("distance")]
         axes.plot(
-            [part.removeprefix("distance ") for part in ranges],
+            [part.removeprefix("distance ").replace("80 to inf m", "beyond 80 m") for part in ranges],
             [math.nan if (score := row["scores"][part]["AP50"]) is None else score for part in ranges],
             marker="o",
             label=f"{name}, {row['runtime']}",
