@@ -152,19 +152,17 @@ def clip_set(
     """
     length = None if seconds is None else round(seconds * FRAME_RATE)
     if not (data / NAME).is_file():
-        about = {
-            "clip_length": length or round(10 * FRAME_RATE),
-            "fps": FRAME_RATE,
-            "splits": (split,),
-            "sources": SOURCES,
-        }
-        about |= {
-            "drivers": (drivers[0],) * 2,
-            "cameras": (FRONT,),
-            "frames": 0,
-            "clips": 24 if clips is None else clips,
-        }
-        DatasetWriter(data, DatasetSettings(**about), (drivers[1],) * 2).write(sys.stderr.isatty())
+        settings = DatasetSettings(
+            frames=0,
+            clips=24 if clips is None else clips,
+            clip_length=length or round(10 * FRAME_RATE),
+            fps=FRAME_RATE,
+            splits=(split,),
+            sources=SOURCES,
+            cameras=(FRONT,),
+            drivers=(drivers[0],) * 2,
+        )
+        DatasetWriter(data, settings, (drivers[1],) * 2).write(sys.stderr.isatty())
     manifest = read_manifest(data)
     there, splits = manifest["settings"], manifest["splits"]
     for name, wanted in (("clips", clips), ("clip_length", length)):
