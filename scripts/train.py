@@ -25,10 +25,7 @@ Config = TypeVar("Config")
 
 @dataclass(frozen=True)
 class Arguments(Generic[Config]):
-    """Train a driver. The settings of the algorithm (--algo ppo --help, --algo dqn --help) follow these.
-
-    Their defaults suit what the driver sees and does in --env.
-    """
+    """Train a driver. The settings of the algorithm (--algo ppo --help) follow these; their defaults suit --env."""
 
     config: tyro.conf.OmitArgPrefixes[Config]
     algo: Literal["ppo", "dqn"] = "ppo"

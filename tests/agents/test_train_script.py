@@ -116,7 +116,7 @@ def test_a_run_in_the_simulator_resumes_to_the_same_weights(algorithm, seen, tmp
     ("arguments", "message"),
     [
         (["--resume"], "does not exist"),
-        (["--device", "cuda:99"], "this machine has"),
+        (["--device", "cuda:99"], "device 'cuda:99' is not available"),
         (["--env", "highway-fats-v0"], "highway-fast-v0"),
         (["--env-config", "{tmp}/none.json"], "none.json"),
         (["--env-config", "{tmp}/bad.json"], "bad.json is not JSON"),
