@@ -149,7 +149,7 @@ def with_lanes(
         if len(points) > 1:
             pen.line(points, colour, wide, joint="curve")
         elif points:
-            pen.circle(points[0], wide, colour)
+            pen.circle(points[0], wide / 2, colour)
     return np.asarray(canvas)
 
 

@@ -64,7 +64,7 @@ def contact_sheet(folder: Path, split: str = "test", columns: int = 3, rows: int
     ):
         picture = with_told(network, told, image.transpose(1, 2, 0).copy())
         if isinstance(network, RowAnchor):
-            dots = [[point] for line in _points(truth, network.rows(len(picture)).tolist()) for point in line]
+            dots = [[point] for line in _points(truth, network.rows(len(picture)).tolist()) for point in line[::2]]
             picture = with_lanes(picture, dots, [TRUE_COLOUR])
         tiles.append((one.domain, picture))
     return sheet(tiles, columns)
