@@ -18,7 +18,7 @@ from gymnasium.vector import AutoresetMode
 import sim
 from agents.checkpoint import POLICY
 from agents.drivers import choose_driver, choose_environment, stack_of
-from agents.stack import ORACLE
+from agents.stack import ORACLE, StackSettings
 from perception.model_folder import fingerprint
 from sim.evaluation.driver import DriverSpec, prepare
 from sim.evaluation.report_files import write_text
@@ -70,12 +70,14 @@ def rows_of(
     rows += [Row(more, run, f"{ours},{more}") for more in (*ORACLES, *also)]
     rows += [] if beside is None else [Row(beside.name, beside, None)]
     id, config = choose_environment(run)
-    for row in rows:
-        its, other = choose_environment(row.run)
+    worlds = {}
+    for one in dict.fromkeys(row.run for row in rows):
+        its, other = choose_environment(one)
         if its != id or _but_observed(other) != _but_observed(config):
-            raise ValueError(f"{row.run} drives in another environment ({its}) than {run} ({id}); rows must share one")
-        envs = sim.make_vec(its, 1, config=other, autoreset_mode=AutoresetMode.DISABLED)
-        prepare(row.driver.build("cpu"), envs, [0])
+            raise ValueError(f"{one} drives in another environment ({its}) than {run} ({id}); rows must share one")
+        worlds[one] = sim.make_vec(its, 1, config=other, autoreset_mode=AutoresetMode.DISABLED)
+    for row in rows:
+        prepare(row.driver.build("cpu"), worlds[row.run], [0])
     return rows
 
 
@@ -114,7 +116,7 @@ def drive(row: Row, seeds: range, out: Path, progress: bool = False) -> dict[str
 def _made_of(row: Row) -> list[str]:
     """SHA-256 of the weights of a row's policy and detector."""
     digests = [hashlib.sha256((row.run / POLICY).read_bytes()).hexdigest()]
-    folder = dict(part.partition("=")[::2] for part in (row.settings or "").split(",")).get("detector", ORACLE)
+    folder = ORACLE if row.settings is None else StackSettings.parse(row.settings)[1].detector
     return digests + ([] if folder == ORACLE else [fingerprint(Path(folder))])
 
 

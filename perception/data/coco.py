@@ -81,6 +81,9 @@ def json_parts(images: Iterable[Mapping[str, Any]], info: Mapping[str, Any]) -> 
 def _above(name: str) -> str:
     return "vehicle" if name in ("car", "van", "truck", "motorcycle") else "object"
 
+NUMBERS = (*EXTRA, "iscrowd", "track_id")
+"""Of an annotation, where it tells them."""
+
 
 class CocoFolder:
     """A data set in COCO's format, of ours or of others; item i is (picture uint8 [3, H, W], target).
@@ -126,8 +129,7 @@ class CocoFolder:
             require_categories(self.categories, expected, self.path)
         try:
             self._annotations = self._sorted(entries)
-            for i, image in enumerate(self.images):
-                self.target(i)
+            for image in self.images:
                 if min(image["width"], image["height"]) < 1:
                     raise ValueError(f"{self.path} states a picture of {image['width']} x {image['height']} px")
         except (KeyError, TypeError, AttributeError) as error:
@@ -154,6 +156,9 @@ class CocoFolder:
             box = entry.get("bbox", ())
             if len(box) != 4 or not all(math.isfinite(value) for value in box) or min(box[2:]) < 0:
                 raise ValueError(f"{where}: bbox is {box}; it must be x, y, width and height")
+            # Numbers that `target` will ask for; a word or a null among them is a TypeError here, not in a training.
+            more = [entry.get("amodal_bbox", box), [_area(entry)], [entry.get(name, 0) for name in NUMBERS]]
+            sum(sum(values) for values in more)
             sorted_[number[entry["image_id"]]].append(entry)
         return sorted_
 
