@@ -294,9 +294,7 @@ def build_policy(content: dict[str, Any]) -> networks.ActorCritic | networks.QNe
     generator = torch.Generator().manual_seed(content["config"]["seed"])
     if content["algo"] == "ppo":
         return networks.ActorCritic(network, spaces, generator)
-    if content["algo"] == "dqn":
-        return networks.QNetwork(network, spaces, generator, content["config"]["dueling"])
-    raise ValueError(f"unknown algorithm {content['algo']!r}: expected 'ppo' or 'dqn'")
+    return networks.QNetwork(network, spaces, generator, content["config"]["dueling"])
 
 
 def _tuples(content: dict[str, Any]) -> dict[str, Any]:

@@ -21,6 +21,7 @@ import sys
 import threading
 import time
 from collections.abc import Callable, Iterator
+from contextlib import closing
 from dataclasses import asdict, dataclass
 from pathlib import Path
 from typing import Any, Protocol
@@ -143,8 +144,7 @@ class Training:
             self.save()  # so that a training killed at any moment goes on
         begun, saved = time.monotonic() - self.seconds, time.monotonic()
         bar = tqdm(total=settings.steps, initial=self.step, disable=not progress, unit="step", file=sys.stderr)
-        source, interrupt = _Ahead(self.batches), Interrupt().__enter__()
-        try:
+        with Interrupt() as interrupt, closing(_Ahead(self.batches)) as source, bar:
             while self.step < settings.steps and (share := self._progress()) < 1.0 and not interrupt.requested:
                 batch, after = next(source)
                 torch.manual_seed(settings.seed * 1_000_003 + self.step)
@@ -160,10 +160,6 @@ class Training:
                 if time.monotonic() - saved > settings.checkpoint_every_s:
                     self.save()
                     saved = time.monotonic()
-        finally:
-            interrupt.__exit__()
-            source.close()
-            bar.close()
         self.save()
         if interrupt.requested:
             raise KeyboardInterrupt

@@ -78,7 +78,7 @@ class Config:
             if value is not None and value < 1:
                 raise ValueError(f"--{name.replace('_', '-')} is {value}; it must be at least 1")
         if self.peers and not shutil.which(self.peers):
-            raise FileNotFoundError(f"--peers: there is no program {self.peers}")
+            raise ValueError(f"--peers: there is no program {self.peers}")
 
     def split(self, name: str) -> list[str]:
         """What stands between the commas of an attribute."""
@@ -112,9 +112,9 @@ def sources_of(config: Config) -> dict[str, list[str]]:
         ValueError: two models of one name.
     """
     named = config.split("models")
-    if not named and not config.quick and config.split("tasks") != ["tracking"]:
+    if not named and not config.quick:
         named = sorted(str(path.parent) for path in config.runs.glob("*/model.json"))
-        if not named:
+        if not named and config.split("tasks") != ["tracking"]:  # the Kalman filter needs no model
             raise FileNotFoundError(f"there is no model in {config.runs}; name some with --models, or use --quick")
     sources: dict[str, list[str]] = {task: [] for task in TASKS}
     titles: dict[str, str] = {}

@@ -81,6 +81,7 @@ def json_parts(images: Iterable[Mapping[str, Any]], info: Mapping[str, Any]) -> 
 def _above(name: str) -> str:
     return "vehicle" if name in ("car", "van", "truck", "motorcycle") else "object"
 
+
 NUMBERS = (*EXTRA, "iscrowd", "track_id")
 """Of an annotation, where it tells them."""
 

@@ -79,7 +79,9 @@ def test_trackers_need_no_model_and_amounts_are_as_given(tmp_path):
     for quick, pictures, clips in ((False, 400, 12), (True, 120, 4)):
         assert [Config(quick=quick).amount(name) for name in ("pictures", "clips")] == [pictures, clips]
         assert Config(quick=quick, pictures=7).amount("pictures") == 7
-    with pytest.raises(FileNotFoundError, match="--peers: there is no program nowhere/python"):
+    save_model(tmp_path / "motion", ModelFacts("lstm-motion", (), {}), {})
+    assert sources_of(Config(tasks="tracking", runs=tmp_path))["tracking"] == [str(tmp_path / "motion")]
+    with pytest.raises(ValueError, match="--peers: there is no program nowhere/python"):
         Config(peers="nowhere/python")
 
 
