@@ -263,7 +263,7 @@ class Training:
     def _drop_rows(self) -> None:
         """Drop the rows of steps after the checkpoint, which come again."""
         path = self.folder / METRICS
-        if not path.is_file():
+        if not path.is_file() or not path.stat().st_size:
             return
         head, *rows = path.read_text(encoding="utf-8").splitlines(keepends=True)
         kept = [row for row in rows if int(row.partition(",")[0]) <= self.step]
